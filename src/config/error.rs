@@ -1,0 +1,79 @@
+//! What is wrong in a configuration, and where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A place in the file, both numbers counted from 1; 0:0 where there is no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it stands.
+    pub at: Position,
+    /// The key path, like `pools.api.backends[2].weight`; empty for the file as a whole.
+    pub key: String,
+    /// What was found, what is allowed, and the nearest key for a typo. Never a secret, never the whole file.
+    pub message: String,
+}
+
+impl Mistake {
+    /// A mistake at a key.
+    pub fn new(at: Position, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Mistake {
+            at,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Every mistake of one file, in the order of the file. Printed one a line: `FILE:LINE:COLUMN: KEY: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as given; `None` if the configuration was built without one.
+    pub file: Option<PathBuf>,
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl ConfigError {
+    /// All of `mistakes` as one error, in the order of the file.
+    pub fn new(file: Option<&Path>, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by(|a, b| a.at.cmp(&b.at));
+        ConfigError {
+            file: file.map(Path::to_path_buf),
+            mistakes,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, mistake) in self.mistakes.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            match &self.file {
+                Some(file) if mistake.at.line > 0 => {
+                    write!(f, "{}:{}:{}: ", file.display(), mistake.at.line, mistake.at.column)?;
+                }
+                Some(file) => write!(f, "{}: ", file.display())?,
+                None => {}
+            }
+            if !mistake.key.is_empty() {
+                write!(f, "{}: ", mistake.key)?;
+            }
+            f.write_str(&mistake.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,104 @@
+//! The configuration: one YAML file in, plain data out whose invariants hold by its types.
+//!
+//! [`Config::load`] reads the file, reports every mistake at once, and touches nothing else: no address is resolved, no
+//! certificate opened, no port bound. What only the surroundings can answer is [`environment`]'s to ask.
+//! This module imports nothing of ours, and everybody may read what it gives.
+
+mod error;
+mod listener;
+mod options;
+mod pool;
+mod regex;
+mod route;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use pingora_core::server::configuration::ServerConf;
+
+pub use error::{ConfigError, Mistake, Position};
+pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
+pub use options::Options;
+pub use pool::{
+    Backend, BackendAddress, Balance, HealthCheck, HttpProbe, Initial, Pool, Probe, Retry, Source, Timeouts,
+    WhenUnavailable,
+};
+pub use regex::Regex;
+pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, as given on the command line; `None` if it was built without one.
+    pub file: Option<PathBuf>,
+    /// Pingora's own keys. `threads` defaults to the number of cores rather than to Pingora's 1.
+    pub server: Arc<ServerConf>,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Whose `X-Forwarded-*` and `X-Request-Id` are believed. Default nobody.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Limits of the client's side.
+    pub limits: Limits,
+    /// At least one, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// In the order of the file. Default: everything to the pool, if there is just one.
+    pub routes: Vec<Route>,
+    /// Default none.
+    pub access_log: Option<AccessLog>,
+    /// Where the admin pages are served; `None` is `admin: off`. Default `127.0.0.1:9901`.
+    pub admin: Option<Admin>,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Default [`LogPath::Stdout`].
+    pub path: LogPath,
+    /// Default [`LogFormat::Combined`].
+    pub format: LogFormat,
+}
+
+/// A place to write lines to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPath {
+    /// `stdout`
+    Stdout,
+    /// `stderr`
+    Stderr,
+    /// Any other path; appended to.
+    File(PathBuf),
+}
+
+/// The form of an access log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// nginx's and Apache's `combined`, to the byte.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the admin pages are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Plain HTTP, without authentication: keep it on loopback.
+    pub address: SocketAddr,
+    /// Where the file says so.
+    pub at: Position,
+}
+
+impl Admin {
+    /// Envoy's port, on loopback.
+    pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
+}
+
+/// Something named in the file that built-in or user code is registered for, with what was written beside the name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extension {
+    /// The name it is registered under.
+    pub name: String,
+    /// What was written beside it.
+    pub options: Options,
+}

@@ -1,0 +1,33 @@
+//! What stands beside the name of an extension: plain data that its author reads as a type of their own.
+
+use serde::de::DeserializeOwned;
+
+use super::{Mistake, Position};
+
+/// The value written beside an extension's name, with its place in the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    pub(super) value: serde_json::Value,
+    pub(super) at: Position,
+    pub(super) key: String,
+}
+
+impl Options {
+    /// Read the options as a type of yours; write `#[serde(deny_unknown_fields)]` on it, so that a typo is not silent.
+    /// Nothing written (`my_filter` or `my_filter: {}`) reads as an empty map.
+    ///
+    /// # Errors
+    /// What serde says, at the place of these options in the file.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
+        let value = match &self.value {
+            serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
+            other => other.clone(),
+        };
+        serde_json::from_value(value).map_err(|e| self.mistake(e.to_string()))
+    }
+
+    /// A mistake in these options, for what a type cannot express.
+    pub fn mistake(&self, message: impl Into<String>) -> Mistake {
+        Mistake::new(self.at, self.key.clone(), message)
+    }
+}

@@ -1,0 +1,3 @@
+//! Evenkeel: a programmable HTTP load balancer on Pingora.
+
+pub mod config;
