@@ -1,0 +1,17 @@
+//! What a health check asks a backend: implementations of pingora's [`HealthCheck`], one file each.
+//!
+//! A check says only whether one probe passed. When to probe, for how long at the most, and what a row of results means is
+//! decided for all of them alike, in [`prober`](crate::pool) and [`Health`](crate::backend::Health).
+
+mod http;
+mod tcp;
+
+use std::sync::Arc;
+
+use pingora_load_balancing::health_check::HealthCheck;
+
+pub use http::HttpCheck;
+pub use tcp::TcpCheck;
+
+/// A check that our code can hold without knowing which.
+pub type Check = Arc<dyn HealthCheck + Send + Sync>;

@@ -1,0 +1,156 @@
+//! Every metric, declared and described once.
+//!
+//! What a request counts is a handle, looked up by its labels when a generation is built. What belongs to a backend is
+//! counted in its state, and read out when somebody scrapes.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+use crate::reason::Reason;
+
+/// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// The `code` label: the class of the status. 499 is apart, for it is nobody's answer.
+const CODE_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
+
+/// The families whose handles requests hold.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    failures: IntCounterVec,
+    retries: IntCounterVec,
+}
+
+/// The handles of one pool.
+pub struct PoolMetrics {
+    requests: [IntCounter; CODE_CLASSES.len()],
+    duration: Histogram,
+    failures: [IntCounter; Reason::ALL.len()],
+    retries: IntCounter,
+}
+
+impl Metrics {
+    /// Every family, empty.
+    ///
+    /// # Errors
+    /// Never, as long as the names below are well-formed and differ.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Metrics {
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "evenkeel_requests_total",
+                    "Requests by pool and class of the status; no pool: answered without one.",
+                ),
+                &["pool", "code"],
+            )?,
+            durations: HistogramVec::new(
+                HistogramOpts::new(
+                    "evenkeel_request_duration_seconds",
+                    "From the end of a request's header to the end of its response.",
+                )
+                .buckets(DURATION_BUCKETS.to_vec()),
+                &["pool"],
+            )?,
+            failures: IntCounterVec::new(
+                Opts::new(
+                    "evenkeel_request_failures_total",
+                    "Requests without an answer of a backend, by the reason.",
+                ),
+                &["pool", "reason"],
+            )?,
+            retries: IntCounterVec::new(
+                Opts::new("evenkeel_retries_total", "Attempts after a request's first."),
+                &["pool"],
+            )?,
+            registry,
+        };
+        metrics.registry.register(Box::new(metrics.requests.clone()))?;
+        metrics.registry.register(Box::new(metrics.durations.clone()))?;
+        metrics.registry.register(Box::new(metrics.failures.clone()))?;
+        metrics.registry.register(Box::new(metrics.retries.clone()))?;
+        Ok(metrics)
+    }
+
+    /// The handles of a pool; the empty name is for requests that get no pool.
+    pub fn pool(&self, name: &str) -> PoolMetrics {
+        PoolMetrics {
+            requests: CODE_CLASSES.map(|class| self.requests.with_label_values(&[name, class])),
+            duration: self.durations.with_label_values(&[name]),
+            failures: Reason::ALL.map(|reason| self.failures.with_label_values(&[name, reason.as_str()])),
+            retries: self.retries.with_label_values(&[name]),
+        }
+    }
+
+    /// Everything that requests counted, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Those of the encoder: none when the families above are well-formed.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
+        TextEncoder::new().encode(&self.registry.gather(), out)
+    }
+}
+
+impl PoolMetrics {
+    /// Count a request that ended with `status` after `seconds`.
+    #[inline]
+    pub(crate) fn request(&self, status: u16, seconds: f64) {
+        let class = match status {
+            499 => 5,
+            status => usize::from(status / 100).clamp(1, 5) - 1,
+        };
+        self.requests[class].inc();
+        self.duration.observe(seconds);
+    }
+
+    /// Count a request without an answer of a backend.
+    pub(crate) fn failure(&self, reason: Reason) {
+        self.failures[reason as usize].inc();
+    }
+
+    /// Count an attempt after a request's first.
+    pub(crate) fn retry(&self) {
+        self.retries.inc();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_under_the_declared_names() {
+        let metrics = Metrics::new().unwrap();
+        let pool = metrics.pool("web");
+        pool.request(200, 0.003);
+        pool.request(499, 1.0);
+        pool.failure(Reason::NoBackend);
+        pool.retry();
+        let mut text = Vec::new();
+        metrics.encode(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        for line in [
+            "evenkeel_requests_total{code=\"2xx\",pool=\"web\"} 1",
+            "evenkeel_requests_total{code=\"499\",pool=\"web\"} 1",
+            "evenkeel_requests_total{code=\"5xx\",pool=\"web\"} 0",
+            "evenkeel_request_duration_seconds_bucket{pool=\"web\",le=\"0.005\"} 1",
+            "evenkeel_request_failures_total{pool=\"web\",reason=\"no_backend\"} 1",
+            "evenkeel_retries_total{pool=\"web\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_numbered_as_listed() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How a pool is put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+use pingora_load_balancing::{Backends, LoadBalancer};
+
+use super::balancer::Balancer;
+use super::prober::Probing;
+use super::{Pool, Retry, Timeouts, WhenUnavailable};
+use crate::backend::{Health, Roster, Thresholds};
+use crate::config::{HealthCheck, Initial};
+use crate::discovery::{Source, Tracked};
+use crate::health::Check;
+use crate::metrics::Metrics;
+use crate::selection::{RoundRobin, Turns};
+
+/// Puts a pool together; for the configuration as for those who bring their own `ProxyHttp`.
+pub struct PoolBuilder {
+    name: String,
+    source: Source,
+    rediscover: Option<Duration>,
+    check: Option<(Check, HealthCheck)>,
+    when_unavailable: WhenUnavailable,
+    retry: Retry,
+    timeouts: Timeouts,
+}
+
+impl PoolBuilder {
+    /// A pool of the backends that `source` finds, without a health check.
+    pub fn new(name: &str, source: Source) -> Self {
+        PoolBuilder {
+            name: name.to_owned(),
+            source,
+            rediscover: None,
+            check: None,
+            when_unavailable: WhenUnavailable::default(),
+            retry: Retry::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// Ask the source anew every so often. Default: once.
+    #[must_use]
+    pub fn rediscover(mut self, every: Duration) -> Self {
+        self.rediscover = Some(every);
+        self
+    }
+
+    /// Probe the backends with `check`, as often and as long as `settings` say.
+    #[must_use]
+    pub fn health_check(mut self, check: Check, settings: &HealthCheck) -> Self {
+        self.check = Some((check, settings.clone()));
+        self
+    }
+
+    /// What to do when no backend is admitted. Default: reject.
+    #[must_use]
+    pub fn when_unavailable(mut self, policy: WhenUnavailable) -> Self {
+        self.when_unavailable = policy;
+        self
+    }
+
+    /// Second chances. Default: three attempts.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How long each step may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// The pool, picking by smooth weighted round robin.
+    pub fn round_robin(self, metrics: &Metrics) -> Pool {
+        self.build::<RoundRobin>(metrics, |roster| Turns::of(roster))
+    }
+
+    /// The pool, picking by any of pingora's selections or your own. `configure` makes the selection's configuration; what it
+    /// keeps of the roster lets an algorithm see the state of each backend.
+    pub fn build<S>(self, metrics: &Metrics, configure: impl FnOnce(&Arc<Roster>) -> S::Config) -> Pool
+    where
+        S: BackendSelection + Send + Sync + 'static,
+        S::Iter: BackendIter,
+        S::Config: 'static,
+    {
+        let initial = match self.check.as_ref().map(|(_, settings)| settings.initial) {
+            None | Some(Initial::Up) => Health::UP,
+            Some(Initial::Probe) => Health::Unprobed,
+            Some(Initial::Down) => Health::DOWN,
+        };
+        let roster = Roster::new(initial);
+        let configuration = configure(&roster);
+        let tracked = Tracked::new(&self.name, self.source, Arc::clone(&roster));
+        let backends = Backends::new(Box::new(tracked));
+        let balancer = LoadBalancer::<S>::from_backends_with_config(backends, Some(configuration));
+        Pool {
+            metrics: metrics.pool(&self.name),
+            name: self.name,
+            balancer: Box::new(balancer) as Box<dyn Balancer>,
+            roster,
+            when_unavailable: self.when_unavailable,
+            retry: self.retry,
+            peer: peer(&self.timeouts),
+            timeouts: self.timeouts,
+            check: self.check.map(|(check, settings)| (check, probing(&settings))),
+            rediscover: self.rediscover,
+        }
+    }
+}
+
+fn probing(settings: &HealthCheck) -> Probing {
+    Probing {
+        interval: settings.interval,
+        timeout: settings.timeout,
+        thresholds: Thresholds {
+            rise: settings.rise,
+            fall: settings.fall,
+        },
+    }
+}
+
+/// Notices within about a minute that the host behind a silent connection is gone, before a request has to.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::ZERO,
+};
+
+fn peer(timeouts: &Timeouts) -> HttpPeer {
+    let placeholder = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut peer = HttpPeer::new(placeholder, false, String::new());
+    // Pingora's default for every one of these is to wait for ever.
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect);
+    options.total_connection_timeout = Some(timeouts.connect);
+    options.read_timeout = Some(timeouts.read);
+    options.write_timeout = Some(timeouts.write);
+    options.idle_timeout = Some(timeouts.idle);
+    options.tcp_keepalive = Some(KEEPALIVE);
+    peer
+}

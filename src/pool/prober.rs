@@ -1,0 +1,97 @@
+//! Probing one backend, over and over: each in a task of its own, so that one that hangs delays no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::{info, warn};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Pool;
+use crate::backend::{BackendState, Change, Health, Member, Thresholds};
+use crate::health::Check;
+
+/// How far a probe may stray from its interval, as a share of it. Backends that start together must not be probed in step.
+const JITTER: f64 = 0.1;
+
+/// When to probe, and what a row of results means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probing {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) thresholds: Thresholds,
+}
+
+/// Probe a backend until this task is aborted; `first` is called after the first probe.
+pub(super) async fn probe_for_ever(pool: Arc<Pool>, member: Member, first: impl FnOnce()) {
+    let Some((check, probing)) = &pool.check else {
+        return;
+    };
+    let mut next = Instant::now();
+    let mut first = Some(first);
+    loop {
+        let result = probe(check, &member, probing.timeout).await;
+        take_in(&pool, &member, result, probing.thresholds);
+        if let Some(first) = first.take() {
+            first();
+        }
+        // From due time to due time: the length of a probe does not stretch the interval.
+        let stretch = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
+        next = (next + probing.interval.mul_f64(stretch)).max(Instant::now());
+        sleep_until(next).await;
+    }
+}
+
+/// One probe, bounded as a whole: a backend that drips one byte a second passes every timeout between reads.
+async fn probe(check: &Check, member: &Member, limit: Duration) -> Result<(), String> {
+    match timeout(limit, check.check(&member.backend)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(reason(&e)),
+        Err(_) => Err(format!("no answer within {}", humantime::format_duration(limit))),
+    }
+}
+
+/// What went wrong, in few words: pingora's own text names the peer, which the log line does already.
+fn reason(error: &pingora_core::Error) -> String {
+    let context = error.context.as_ref().map(|c| c.as_str()).unwrap_or_default();
+    let kind = match &error.etype {
+        pingora_core::ErrorType::HTTPStatus(status) => format!("status {status}"),
+        other => other.as_str().to_owned(),
+    };
+    let cause = error.root_cause().to_string();
+    match (context, error.cause.is_some()) {
+        ("", false) => kind,
+        ("", true) => format!("{kind}: {cause}"),
+        (context, false) => format!("{kind}: {context}"),
+        (context, true) => format!("{kind}: {context}: {cause}"),
+    }
+}
+
+fn take_in(pool: &Pool, member: &Member, result: Result<(), String>, thresholds: Thresholds) {
+    let state: &BackendState = &member.state;
+    let (before, _) = state.health();
+    let why = result.as_ref().err().cloned().unwrap_or_default();
+    let Some(change) = state.observe(result, thresholds) else {
+        return;
+    };
+    pool.roster.refresh();
+    pool.balancer.mark(&member.backend, change == Change::BecameHealthy);
+    let (pool, backend) = (&pool.name, state.label());
+    match (change, before) {
+        (Change::BecameHealthy, Health::Unprobed) => {
+            info!("pool {pool}: backend {backend} is healthy: first probe passed")
+        }
+        (Change::BecameHealthy, _) => {
+            info!(
+                "pool {pool}: backend {backend} became healthy: {} probes passed in a row",
+                thresholds.rise
+            );
+        }
+        (Change::BecameUnhealthy, Health::Unprobed) => {
+            warn!("pool {pool}: backend {backend} is unhealthy: first probe failed: {why}");
+        }
+        (Change::BecameUnhealthy, _) => warn!(
+            "pool {pool}: backend {backend} became unhealthy: {} probes failed in a row, the last: {why}",
+            thresholds.fall
+        ),
+    }
+}

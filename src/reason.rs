@@ -1,0 +1,102 @@
+//! Why a request did not get its backend's answer: one bounded word, the same in the log, the metric and the header.
+
+use std::fmt;
+
+/// Why a request failed or was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// 400: the request is not one that HTTP/1.1 or HTTP/2 allows, or is ambiguous.
+    BadRequest,
+    /// 404: no route matches.
+    NoRoute,
+    /// 405: a method that is not forwarded.
+    MethodNotAllowed,
+    /// 408: the client paused too long within its request.
+    ClientTimeout,
+    /// 413: the body is larger than `limits.max_body_size`.
+    BodyTooLarge,
+    /// 499: the client left before it had its answer.
+    ClientGone,
+    /// 500: a fault of ours or of a filter.
+    Internal,
+    /// 502: the backend could not be reached.
+    ConnectFailed,
+    /// 502: the backend closed or reset the connection.
+    BackendClosed,
+    /// 502: the backend answered with something that is not HTTP.
+    BackendProtocol,
+    /// 503: no backend is admitted.
+    NoBackend,
+    /// 504: the backend could not be reached in time.
+    ConnectTimeout,
+    /// 504: the backend paused too long.
+    BackendTimeout,
+    /// 504: `timeouts.request` has passed.
+    RequestTimeout,
+    /// Some status that a filter chose.
+    Refused,
+}
+
+impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Reason; 15] = [
+        Reason::BadRequest,
+        Reason::NoRoute,
+        Reason::MethodNotAllowed,
+        Reason::ClientTimeout,
+        Reason::BodyTooLarge,
+        Reason::ClientGone,
+        Reason::Internal,
+        Reason::ConnectFailed,
+        Reason::BackendClosed,
+        Reason::BackendProtocol,
+        Reason::NoBackend,
+        Reason::ConnectTimeout,
+        Reason::BackendTimeout,
+        Reason::RequestTimeout,
+        Reason::Refused,
+    ];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::BadRequest => "bad_request",
+            Reason::NoRoute => "no_route",
+            Reason::MethodNotAllowed => "method_not_allowed",
+            Reason::ClientTimeout => "client_timeout",
+            Reason::BodyTooLarge => "body_too_large",
+            Reason::ClientGone => "client_gone",
+            Reason::Internal => "internal",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::BackendClosed => "backend_closed",
+            Reason::BackendProtocol => "backend_protocol",
+            Reason::NoBackend => "no_backend",
+            Reason::ConnectTimeout => "connect_timeout",
+            Reason::BackendTimeout => "backend_timeout",
+            Reason::RequestTimeout => "request_timeout",
+            Reason::Refused => "refused",
+        }
+    }
+
+    /// The status that a client gets for it; 499 goes to the log alone.
+    pub const fn status(self) -> u16 {
+        match self {
+            Reason::BadRequest => 400,
+            Reason::NoRoute => 404,
+            Reason::MethodNotAllowed => 405,
+            Reason::ClientTimeout => 408,
+            Reason::BodyTooLarge => 413,
+            Reason::ClientGone => 499,
+            Reason::Internal | Reason::Refused => 500,
+            Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol => 502,
+            Reason::NoBackend => 503,
+            Reason::ConnectTimeout | Reason::BackendTimeout | Reason::RequestTimeout => 504,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
