@@ -1,11 +1,16 @@
 //! Evenkeel: a programmable HTTP load balancer on Pingora.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access_log;
 pub mod backend;
 pub mod config;
+pub mod ctx;
 pub mod discovery;
+pub mod filter;
 pub mod health;
 pub mod metrics;
 pub mod pool;
+pub mod proxy;
 pub mod reason;
+pub mod route;
 pub mod selection;

@@ -1,0 +1,276 @@
+//! The access log: a line for each request, in nginx's `combined` or as JSON.
+//!
+//! A request only formats its line; a thread of its own writes. If the disk or the reader of a pipe cannot keep up, lines
+//! are dropped and counted rather than requests held back.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use chrono::Local;
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::{HeaderName, Version};
+use log::warn;
+use pingora_proxy::Session;
+use serde::Serialize;
+
+use crate::config::{self, LogFormat, LogPath};
+use crate::ctx::Ctx;
+
+/// How many lines may wait for the writer: a second or so of traffic, and a few megabytes.
+const QUEUE: usize = 16 * 1024;
+
+/// Where requests are logged. Clones share the writer.
+#[derive(Clone)]
+pub struct AccessLog {
+    format: LogFormat,
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// One request that has ended.
+pub(crate) struct Entry<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) ctx: &'a Ctx,
+    pub(crate) status: u16,
+    pub(crate) elapsed: Duration,
+}
+
+impl AccessLog {
+    /// Open the log and start its writer.
+    ///
+    /// # Errors
+    /// What the system says about the file or the thread.
+    pub fn open(settings: &config::AccessLog) -> io::Result<Self> {
+        let out: Box<dyn Write + Send> = match &settings.path {
+            LogPath::Stdout => Box::new(io::stdout()),
+            LogPath::Stderr => Box::new(io::stderr()),
+            LogPath::File(path) => Box::new(append(path)?),
+        };
+        let (lines, waiting) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("access log".to_owned())
+            .spawn(move || write_all(&waiting, out))?;
+        Ok(AccessLog {
+            format: settings.format,
+            lines,
+            dropped: Arc::default(),
+        })
+    }
+
+    /// Lines that could not be kept.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        let line = match self.format {
+            LogFormat::Combined => combined(entry),
+            LogFormat::Json => json(entry),
+        };
+        if self.lines.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn append(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Write lines until nobody can send any more; flush whenever none is waiting.
+fn write_all(waiting: &Receiver<String>, out: Box<dyn Write + Send>) {
+    let mut out = BufWriter::with_capacity(64 * 1024, out);
+    let mut failed = false;
+    while let Ok(line) = waiting.recv() {
+        let mut result = writeln!(out, "{line}");
+        loop {
+            match waiting.try_recv() {
+                Ok(line) => result = result.and(writeln!(out, "{line}")),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        result = result.and(out.flush());
+        // Once, on entering: a full disk would otherwise fill the error log too.
+        match (&result, failed) {
+            (Err(e), false) => warn!("the access log cannot be written: {e}"),
+            (Ok(()), true) => warn!("the access log can be written again"),
+            _ => {}
+        }
+        failed = result.is_err();
+    }
+}
+
+/// `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
+fn combined(entry: &Entry<'_>) -> String {
+    let request = entry.session.req_header();
+    let mut line = String::with_capacity(256);
+    // Writing to a string does not fail.
+    let _ = match entry.ctx.client() {
+        Some(client) => write!(line, "{client}"),
+        None => write!(line, "unix:"),
+    };
+    let user = basic_user(entry.session);
+    let _ = write!(
+        line,
+        " - {} [{}] \"",
+        user.as_deref().unwrap_or("-"),
+        Local::now().format("%d/%b/%Y:%H:%M:%S %z")
+    );
+    escape(&mut line, request.method.as_str().as_bytes());
+    line.push(' ');
+    escape(&mut line, request.raw_path());
+    let _ = write!(
+        line,
+        " {}\" {} {} \"",
+        protocol(request.version),
+        entry.status,
+        entry.session.body_bytes_sent()
+    );
+    escape_header(&mut line, entry.session, &REFERER);
+    line.push_str("\" \"");
+    escape_header(&mut line, entry.session, &USER_AGENT);
+    line.push('"');
+    line
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The name of HTTP basic authentication, as nginx's `$remote_user`.
+fn basic_user(session: &Session) -> Option<String> {
+    let value = session
+        .req_header()
+        .headers
+        .get(http::header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let user = decoded.split(|&b| b == b':').next().filter(|user| !user.is_empty())?;
+    let mut escaped = String::new();
+    escape(&mut escaped, user);
+    Some(escaped)
+}
+
+fn escape_header(line: &mut String, session: &Session, name: &HeaderName) {
+    match session.req_header().headers.get(name) {
+        Some(value) => escape(line, value.as_bytes()),
+        None => line.push('-'),
+    }
+}
+
+/// nginx's default escaping: `"`, `\` and everything outside printable ASCII as `\xHH`.
+fn escape(line: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' | 0..=31 | 127..=255 => {
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+            _ => line.push(byte as char),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    client: Option<std::net::IpAddr>,
+    request_id: &'a str,
+    method: &'a str,
+    host: Option<&'a str>,
+    path: String,
+    protocol: &'static str,
+    status: u16,
+    bytes_sent: usize,
+    bytes_received: u64,
+    referer: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    pool: Option<&'a str>,
+    backend: Option<&'a str>,
+    attempts: Vec<LoggedAttempt<'a>>,
+    reused: bool,
+    connect_ms: Option<f64>,
+    first_byte_ms: Option<f64>,
+    total_ms: f64,
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct LoggedAttempt<'a> {
+    backend: &'a str,
+    /// `null` for the one that was answered.
+    failed: Option<&'static str>,
+    took_ms: f64,
+}
+
+fn json(entry: &Entry<'_>) -> String {
+    let request = entry.session.req_header();
+    let ctx = entry.ctx;
+    let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
+    let failed = ctx.failed.iter().map(|attempt| LoggedAttempt {
+        backend: attempt.backend.label(),
+        failed: Some(attempt.reason.as_str()),
+        took_ms: millis(attempt.took),
+    });
+    let last = ctx.backend().map(|backend| LoggedAttempt {
+        backend: backend.label(),
+        failed: ctx.reason.map(|reason| reason.as_str()),
+        took_ms: ctx.attempt.started.map(|at| millis(at.elapsed())).unwrap_or_default(),
+    });
+    let line = Line {
+        time: Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false),
+        client: ctx.client(),
+        request_id: ctx.request_id().as_str(),
+        method: request.method.as_str(),
+        host: text(HOST).or_else(|| request.uri.authority().map(|authority| authority.as_str())),
+        path: String::from_utf8_lossy(request.raw_path()).into_owned(),
+        protocol: protocol(request.version),
+        status: entry.status,
+        bytes_sent: entry.session.body_bytes_sent(),
+        bytes_received: ctx.body_received,
+        referer: text(REFERER),
+        user_agent: text(USER_AGENT),
+        pool: ctx.pool().map(|pool| pool.name()),
+        backend: ctx.backend().map(|backend| backend.label()),
+        attempts: failed.chain(last).collect(),
+        reused: ctx.attempt.reused,
+        connect_ms: ctx.attempt.connect.map(millis),
+        first_byte_ms: ctx.attempt.first_byte.map(millis),
+        total_ms: millis(entry.elapsed),
+        reason: ctx.reason.map(|reason| reason.as_str()),
+    };
+    // Of plain strings and numbers, which always serialize.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// Milliseconds with three digits behind the point.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_as_nginx_does() {
+        let mut line = String::new();
+        escape(&mut line, b"a\"b\\c\x01\x7f\xc3\xa9 ");
+        assert_eq!(line, "a\\x22b\\x5Cc\\x01\\x7F\\xC3\\xA9 ");
+    }
+}

@@ -1,0 +1,165 @@
+//! What is known of one request while it is under way; filters read it, and keep state of their own in it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Extensions;
+use pingora_core::protocols::l4::socket::SocketAddr;
+
+use crate::backend::{BackendState, Lease};
+use crate::pool::Pool;
+use crate::reason::Reason;
+
+/// One request's context.
+pub struct Ctx {
+    /// When its header had come in.
+    pub(crate) started: Instant,
+    /// The client, as far as the trust rules can tell: of the connection, or of `X-Forwarded-For` behind a trusted proxy.
+    pub(crate) client: Option<IpAddr>,
+    /// Whether the peer is one of `trusted_proxies`, so that its `X-Forwarded-*` count.
+    pub(crate) trusted: bool,
+    pub(crate) request_id: RequestId,
+    /// The pool that its route leads to.
+    pub(crate) pool: Option<Arc<Pool>>,
+    /// The attempt under way.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) attempt: Attempt,
+    /// Attempts that failed, in order. Empty, and without an allocation, for nearly every request.
+    pub(crate) failed: Vec<FailedAttempt>,
+    /// Backends not to be tried again.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// Why it did not get its backend's answer.
+    pub(crate) reason: Option<Reason>,
+    /// Bytes of its body so far.
+    pub(crate) body_received: u64,
+    /// Room for the state of filters, by type.
+    pub extensions: Extensions,
+}
+
+/// An attempt's times; all `None` until they happen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    /// 1 for a request's first; 0 before it.
+    pub number: u8,
+    /// When it began.
+    pub started: Option<Instant>,
+    /// How long it took to connect, 0 on a connection that was kept.
+    pub connect: Option<Duration>,
+    /// From its beginning to the response's header.
+    pub first_byte: Option<Duration>,
+    /// Whether its connection was kept from an earlier request.
+    pub reused: bool,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct FailedAttempt {
+    /// On whom.
+    pub backend: Arc<BackendState>,
+    /// What went wrong.
+    pub reason: Reason,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether the backend had closed a kept connection before it saw the request: nobody's fault.
+    pub stale: bool,
+}
+
+/// What a request is known by from end to end: 32 hexadecimal digits of our own, or what a trusted proxy sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestId {
+    /// Made here.
+    Own([u8; 32]),
+    /// Taken over.
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// A new one.
+    pub(crate) fn random() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut bits = fastrand::u128(..);
+        let mut text = [0; 32];
+        for digit in &mut text {
+            *digit = DIGITS[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        RequestId::Own(text)
+    }
+
+    /// As it is sent and logged.
+    pub fn as_str(&self) -> &str {
+        match self {
+            // The digits above are ASCII; the fallback only spares a panic path.
+            RequestId::Own(text) => std::str::from_utf8(text).unwrap_or_default(),
+            RequestId::Given(text) => text,
+        }
+    }
+}
+
+impl Ctx {
+    pub(crate) fn new() -> Self {
+        Ctx {
+            started: Instant::now(),
+            client: None,
+            trusted: false,
+            request_id: RequestId::Own([b'0'; 32]),
+            pool: None,
+            lease: None,
+            attempt: Attempt::default(),
+            failed: Vec::new(),
+            tried: Vec::new(),
+            reason: None,
+            body_received: 0,
+            extensions: Extensions::new(),
+        }
+    }
+
+    /// The client's address, as far as `trusted_proxies` allow to tell; `None` on a Unix socket.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// What the request is known by from end to end, the `X-Request-Id` header.
+    pub fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    /// The pool that its route leads to.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
+
+    /// The backend of the attempt under way.
+    pub fn backend(&self) -> Option<&Arc<BackendState>> {
+        self.lease.as_ref().map(Lease::backend)
+    }
+
+    /// The attempt under way.
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// The attempts before it.
+    pub fn failed_attempts(&self) -> &[FailedAttempt] {
+        &self.failed
+    }
+
+    /// How long ago its header had come in.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_32_hexadecimal_digits_and_differ() {
+        let (a, b) = (RequestId::random(), RequestId::random());
+        assert_ne!(a, b);
+        assert_eq!(a.as_str().len(), 32);
+        assert!(a.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+}

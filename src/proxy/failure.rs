@@ -1,0 +1,165 @@
+//! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use pingora::http::ResponseHeader;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use crate::reason::Reason;
+
+/// The header that tells the client, and whoever debugs it, the [`Reason`].
+const REASON_HEADER: &[u8] = b"X-Evenkeel-Reason";
+
+/// Which reason an error is, and which status the client gets for it.
+pub(super) fn classify(error: &Error) -> (Reason, u16) {
+    if let ErrorType::HTTPStatus(status) = error.etype {
+        let reason = match status {
+            400 => Reason::BadRequest,
+            413 => Reason::BodyTooLarge,
+            _ => Reason::Refused,
+        };
+        return (reason, status);
+    }
+    let reason = match error.esource {
+        ErrorSource::Upstream => of_backend(&error.etype),
+        ErrorSource::Downstream => of_client(&error.etype),
+        ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
+    };
+    (reason, reason.status())
+}
+
+/// Which reason a failure to connect is.
+pub(super) fn of_connect(kind: &ErrorType) -> Reason {
+    match kind {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Reason::ConnectTimeout,
+        _ => Reason::ConnectFailed,
+    }
+}
+
+/// Which reason a failure on a backend's connection is.
+pub(super) fn of_backend(kind: &ErrorType) -> Reason {
+    match kind {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::BackendTimeout,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Reason::BackendClosed,
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError
+        | ErrorType::BindError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::HandshakeError
+        | ErrorType::InvalidCert => of_connect(kind),
+        _ => Reason::BackendProtocol,
+    }
+}
+
+fn of_client(kind: &ErrorType) -> Reason {
+    match kind {
+        ErrorType::ReadTimedout => Reason::ClientTimeout,
+        // A client that does not take its answer has left, whether or not it closed.
+        ErrorType::WriteTimedout | ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => {
+            Reason::ClientGone
+        }
+        _ => Reason::BadRequest,
+    }
+}
+
+/// Tell the client; says the status that it got, 0 if none could be sent any more.
+pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
+    if reason == Reason::ClientGone || session.response_written().is_some_and(|r| !r.status.is_informational()) {
+        return Ok(0);
+    }
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = format!(
+        "{} {}: {reason}\n",
+        code.as_u16(),
+        code.canonical_reason().unwrap_or("Error")
+    );
+    let mut response = text_response(code, text.len())?;
+    response.insert_header(Bytes::from_static(REASON_HEADER), reason.as_str())?;
+    if reason == Reason::MethodNotAllowed {
+        response.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    }
+    write(session, response, Bytes::from(text)).await?;
+    Ok(code.as_u16())
+}
+
+/// Answer with a text.
+pub(super) async fn respond(session: &mut Session, status: u16, body: &str) -> Result<()> {
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let response = text_response(code, body.len())?;
+    write(session, response, Bytes::copy_from_slice(body.as_bytes())).await
+}
+
+fn text_response(code: StatusCode, length: usize) -> Result<ResponseHeader> {
+    let mut response = ResponseHeader::build(code, Some(4))?;
+    // RFC 9110, 8.6: neither has a body, nor says how long one would be.
+    if code != StatusCode::NO_CONTENT && code != StatusCode::NOT_MODIFIED {
+        response.insert_header(CONTENT_LENGTH, length)?;
+        response.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
+    }
+    Ok(response)
+}
+
+async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodyless = session.req_header().method == http::Method::HEAD
+        || body.is_empty()
+        || !response.headers.contains_key(CONTENT_LENGTH);
+    session.write_response_header(Box::new(response), bodyless).await?;
+    if !bodyless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_blame_decides_the_status() {
+        let status = |error: Box<Error>| {
+            let (reason, status) = classify(&error);
+            (status, reason.as_str())
+        };
+        assert_eq!(status(Error::new_up(ErrorType::ReadTimedout)), (504, "backend_timeout"));
+        assert_eq!(
+            status(Error::new_up(ErrorType::ConnectTimedout)),
+            (504, "connect_timeout")
+        );
+        assert_eq!(
+            status(Error::new_up(ErrorType::ConnectRefused)),
+            (502, "connect_failed")
+        );
+        assert_eq!(
+            status(Error::new_up(ErrorType::ConnectionClosed)),
+            (502, "backend_closed")
+        );
+        assert_eq!(
+            status(Error::new_up(ErrorType::InvalidHTTPHeader)),
+            (502, "backend_protocol")
+        );
+        assert_eq!(
+            status(Error::new_up(ErrorType::Custom("InvalidChunk"))),
+            (502, "backend_protocol")
+        );
+        assert_eq!(
+            status(Error::new_down(ErrorType::ReadTimedout)),
+            (408, "client_timeout")
+        );
+        assert_eq!(
+            status(Error::new_down(ErrorType::ConnectionClosed)),
+            (499, "client_gone")
+        );
+        assert_eq!(
+            status(Error::new_down(ErrorType::InvalidHTTPHeader)),
+            (400, "bad_request")
+        );
+        assert_eq!(status(Error::new(ErrorType::HTTPStatus(403))), (403, "refused"));
+        assert_eq!(status(Error::new_in(ErrorType::InternalError)), (500, "internal"));
+    }
+}

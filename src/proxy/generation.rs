@@ -1,0 +1,46 @@
+//! One loaded configuration, ready to serve: everything that a request needs, behind one pointer.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::access_log::AccessLog;
+use crate::config::{Limits, Respond};
+use crate::filter::Filter;
+use crate::metrics::PoolMetrics;
+use crate::pool::Pool;
+use crate::route::Router;
+
+/// One loaded configuration, ready to serve.
+pub struct Generation {
+    /// Finds a route's place in `routes`.
+    pub router: Router,
+    /// The routes, in the order of the configuration.
+    pub routes: Vec<Route>,
+    /// Every pool, in the order of the configuration.
+    pub pools: Vec<Arc<Pool>>,
+    /// Limits of the client's side.
+    pub limits: Limits,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where requests are logged.
+    pub access_log: Option<AccessLog>,
+    /// Counts the requests that get no pool.
+    pub unrouted: PoolMetrics,
+}
+
+/// What is done with the requests of one route.
+pub struct Route {
+    /// Passed in this order.
+    pub filters: Vec<Arc<dyn Filter>>,
+    /// What is done in the end.
+    pub action: Action,
+}
+
+/// What is done in the end.
+pub enum Action {
+    /// Forward to a backend of this pool.
+    Pool(Arc<Pool>),
+    /// Answer here.
+    Respond(Respond),
+}
