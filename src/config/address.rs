@@ -1,6 +1,6 @@
 //! The forms that an address takes in the file.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::text::{quoted, short};
@@ -10,6 +10,8 @@ use super::{BackendAddress, ListenAddress};
 const MAX_UNIX_PATH: usize = 107;
 /// The longest DNS name, in text.
 const MAX_NAME: usize = 253;
+
+const BRACKETS: &str = " (an IPv6 address needs brackets and a port, like [::1]:80)";
 
 /// `ip:port`, `[ip]:port`, `:port` or `unix:/path`.
 ///
@@ -34,17 +36,18 @@ pub(super) fn tcp(text: &str, forms: &str) -> Result<SocketAddr, String> {
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         return Err(format!("must be {forms}, got {t} (write :{t})", t = short(text)));
     }
-    if text.parse::<IpAddr>().is_ok() {
-        return wrong(" (the port is missing)");
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return wrong(BRACKETS);
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return wrong(" (the port is missing)");
     };
     match (host, digits(port)) {
+        ("unix", _) => wrong(" (a Unix socket will not do here)"),
         (_, None) => wrong(" (a port is 0 to 65535)"),
         ("", Some(port)) => Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
         ("*", Some(_)) => wrong(&format!(" (write :{port} for every interface)")),
-        (host, _) if host.contains(':') => wrong(" (write an IPv6 address in brackets, like [::1]:80)"),
+        (host, _) if host.contains(':') => wrong(BRACKETS),
         _ => wrong(" (not an IP address; names are not looked up here)"),
     }
 }
@@ -54,7 +57,12 @@ pub(super) fn tcp(text: &str, forms: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
-    let wrong = |hint: &str| Err(format!("must be ip:port, host:port or unix:/path, got {}{hint}", quoted(text)));
+    let wrong = |hint: &str| {
+        Err(format!(
+            "must be ip:port, host:port or unix:/path, got {}{hint}",
+            quoted(text)
+        ))
+    };
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(BackendAddress::Unix);
     }
@@ -67,14 +75,14 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
     if text.contains("://") {
         return wrong(" (no scheme and no path: a backend is an address)");
     }
-    if text.parse::<IpAddr>().is_ok() {
-        return wrong(" (the port is missing)");
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return wrong(BRACKETS);
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return wrong(" (the port is missing)");
     };
     if host.contains(':') {
-        return wrong(" (write an IPv6 address in brackets, like [::1]:80)");
+        return wrong(BRACKETS);
     }
     let Some(port) = digits(port).filter(|port| *port > 0) else {
         return wrong(" (a port is 1 to 65535)");
@@ -96,14 +104,19 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
     }
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if !name.split('.').all(label_fits) {
         return Err("not a valid host name: labels of letters, digits and inner '-', with dots between");
     }
-    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let numeric = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     if numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err("not a valid IP address");
     }
@@ -113,10 +126,16 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
 /// The path of a Unix domain socket.
 fn unix(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
-        return Err(format!("must be an absolute path after 'unix:', like unix:/run/app.sock, got {}", quoted(path)));
+        return Err(format!(
+            "must be an absolute path after 'unix:', like unix:/run/app.sock, got {}",
+            quoted(path)
+        ));
     }
     if path.len() > MAX_UNIX_PATH {
-        return Err(format!("must be a path of at most {MAX_UNIX_PATH} bytes, got {}", path.len()));
+        return Err(format!(
+            "must be a path of at most {MAX_UNIX_PATH} bytes, got {}",
+            path.len()
+        ));
     }
     Ok(PathBuf::from(path))
 }

@@ -51,41 +51,41 @@ fn reason(e: &io::Error) -> String {
 
 /// Pingora panics in a background task over a certificate it cannot use, and goes on without the listener.
 fn certificate(tls: &ListenerTls, key: &str, mistakes: &mut Vec<Mistake>) {
-    let mut wrong = |which: &str, message: String| mistakes.push(not_usable(tls.at, &format!("{key}.{which}"), &message));
+    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(tls.at, &format!("{key}.{which}"), message));
     let mut readable = true;
     for (which, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
         if let Err(e) = fs::read(path) {
-            wrong(which, format!("cannot read {}: {}", path.display(), reason(&e)));
+            wrong(which, &format!("cannot read {}: {}", path.display(), reason(&e)));
             readable = false;
         }
     }
-    if !readable {
-        return;
+    if readable && let Err((which, message)) = pair(&tls.certificate, &tls.key) {
+        wrong(which, &message);
     }
-    let (Some(certificate), Some(private)) = (tls.certificate.to_str(), tls.key.to_str()) else {
-        return wrong("certificate", "the path is not UTF-8".to_owned());
-    };
-    for (which, path) in [("certificate", certificate), ("key", private)] {
-        // Each file beside itself: the loader does not say which of the two it could not parse.
-        if load_certs_and_key_files(path, path).is_err() {
-            return wrong(which, format!("{path} is not valid PEM"));
+}
+
+/// Are these a certificate and its key? If not: which of the two is wrong, and how.
+fn pair(certificate: &Path, key: &Path) -> Result<(), (&'static str, String)> {
+    let mut paths = [("certificate", certificate, ""), ("key", key, "")];
+    for (which, path, text) in &mut paths {
+        *text = path.to_str().ok_or((*which, "the path is not UTF-8".to_owned()))?;
+        // Each file beside itself: the loader does not say which of two it could not parse.
+        if load_certs_and_key_files(text, text).is_err() {
+            return Err((*which, format!("{text} is not valid PEM")));
         }
     }
-    let (chain, private) = match load_certs_and_key_files(certificate, private) {
-        Ok(Some(loaded)) => loaded,
-        _ => {
-            let has_certificate = fs::read_to_string(certificate).is_ok_and(|pem| pem.contains("BEGIN CERTIFICATE"));
-            return match has_certificate {
-                false => wrong("certificate", format!("{certificate} has no CERTIFICATE in it")),
-                true => wrong("key", format!("{private} has no PRIVATE KEY in it")),
-            };
-        }
+    let [(_, _, certificate), (_, _, key)] = paths;
+    let Ok(Some((chain, private))) = load_certs_and_key_files(certificate, key) else {
+        let has_certificate = fs::read_to_string(certificate).is_ok_and(|pem| pem.contains("BEGIN CERTIFICATE"));
+        return Err(match has_certificate {
+            false => ("certificate", format!("{certificate} has no CERTIFICATE in it")),
+            true => ("key", format!("{key} has no unencrypted PRIVATE KEY in it")),
+        });
     };
     install_default_crypto_provider();
-    if let Some(provider) = CryptoProvider::get_default()
-        && let Err(e) = CertifiedKey::from_der(chain, private, provider)
-    {
-        wrong("certificate", format!("the certificate and the key do not fit: {e}"));
+    match CryptoProvider::get_default().map(|provider| CertifiedKey::from_der(chain, private, provider)) {
+        Some(Err(e)) => Err(("certificate", format!("the certificate and the key do not fit: {e}"))),
+        _ => Ok(()),
     }
 }
 
@@ -107,7 +107,10 @@ fn names(config: &Config, mistakes: &mut Vec<Mistake>) {
     for chunk in lookups.chunks(LOOKUPS) {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| resolve(*name))).collect();
-            running.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect()
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(Ok(())))
+                .collect()
         });
         for (((name, _), places), answer) in chunk.iter().zip(answers) {
             let Err(message) = answer else { continue };

@@ -8,6 +8,7 @@ mod address;
 mod environment;
 mod error;
 mod listener;
+mod map;
 mod node;
 mod options;
 mod pool;
@@ -23,6 +24,7 @@ mod regex;
 mod route;
 mod text;
 mod units;
+mod yaml;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -116,3 +118,7 @@ pub struct Extension {
     /// What was written beside it.
     pub options: Options,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,23 +1,6 @@
-//! The YAML text as a tree in which every node knows its place.
-//!
-//! Of YAML this takes what a configuration needs: one document, maps with plain keys, lists, scalars, anchors and aliases.
-//! Tags and merge keys are refused by name rather than half understood. Depth and number of nodes are bounded, so that
-//! no file, however hostile, can exhaust the stack or the memory.
+//! The file as a tree in which every node knows its place.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
-
-use super::text::shown;
-use super::{Mistake, Position};
-
-/// The largest file. Ten thousand backends need about 1 MiB.
-pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// How deep maps and lists may stand in each other; the deepest key of ours is at 6.
-const MAX_DEPTH: usize = 64;
-/// How many nodes a file may have, aliases written out: what a "billion laughs" file runs into.
-const MAX_NODES: usize = 500_000;
+use super::Position;
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -26,13 +9,27 @@ pub(super) struct Node {
     pub(super) kind: Kind,
 }
 
+impl Node {
+    /// How many levels of maps and lists it holds.
+    pub(super) fn height(&self) -> usize {
+        match &self.kind {
+            Kind::List(nodes) => 1 + nodes.iter().map(Node::height).max().unwrap_or(0),
+            Kind::Map(entries) => 1 + entries.iter().map(|entry| entry.value.height()).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 /// What a node is.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     /// Nothing, `~` or `null`.
     Null,
     /// Any other scalar; a plain one may be a number or a truth value.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -45,229 +42,12 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
-/// Read `text` as a tree whose top is a map.
-///
-/// # Errors
-/// Whatever keeps it from being one. Repeated keys, tags and merge keys are all reported; a syntax error ends the reading.
-pub(super) fn parse(text: &str) -> Result<Node, Vec<Mistake>> {
-    let whole = |message: String| vec![Mistake::new(Position::default(), "", message)];
-    if text.len() as u64 > MAX_BYTES {
-        return Err(whole(too_large()));
-    }
-    // The parser takes a NUL for the end of the text, and what follows it would be ignored in silence.
-    if let Some(nul) = text.find('\0') {
-        return Err(vec![Mistake::new(position_of(text, nul), "", "is not a text file: it holds a NUL byte")]);
-    }
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        nodes: 0,
-        mistakes: Vec::new(),
-    };
-    let top = match builder.document() {
-        Ok(top) => top,
-        Err(fatal) => {
-            builder.mistakes.push(fatal);
-            return Err(builder.mistakes);
-        }
-    };
-    if !builder.mistakes.is_empty() {
-        return Err(builder.mistakes);
-    }
-    match top {
-        None | Some(Node { kind: Kind::Null, .. }) => Err(whole("is empty; see conf/minimal.yaml for a start".to_owned())),
-        Some(top @ Node { kind: Kind::Map(_), .. }) => Ok(top),
-        Some(other) => Err(vec![Mistake::new(
-            other.at,
-            "",
-            format!("must be a map of keys at the top, like 'listeners:', got {}", shown(&other)),
-        )]),
-    }
-}
-
-/// The message for a file over [`MAX_BYTES`].
-pub(super) fn too_large() -> String {
-    format!("is larger than {} MiB, which no configuration is", MAX_BYTES / 1024 / 1024)
-}
-
-/// The line and column of a byte offset.
-pub(super) fn position_of(text: &str, offset: usize) -> Position {
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-    Position {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
-}
-
 /// `parent.child`, or just `child` at the top. What a file calls a key is shortened and made printable.
 pub(super) fn join(parent: &str, child: &str) -> String {
     let child = super::text::short(child);
-    if parent.is_empty() { child } else { format!("{parent}.{child}") }
-}
-
-struct Builder<'i> {
-    parser: Parser<'i, StrInput<'i>>,
-    /// Finished anchored nodes and how many nodes each holds. One that is missing is still being read, and so holds itself.
-    anchors: HashMap<usize, (Node, usize)>,
-    nodes: usize,
-    mistakes: Vec<Mistake>,
-}
-
-type Item<'i> = (Event<'i>, Span);
-
-impl<'i> Builder<'i> {
-    fn next(&mut self) -> Result<Item<'i>, Mistake> {
-        match self.parser.next_event() {
-            Some(Ok(item)) => Ok(item),
-            Some(Err(e)) => Err(Mistake::new(place(e.marker()), "", format!("is not valid YAML: {}", e.info()))),
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
-    }
-
-    /// The one document, or `None` if there is none.
-    fn document(&mut self) -> Result<Option<Node>, Mistake> {
-        let mut top = None;
-        loop {
-            let (event, span) = self.next()?;
-            match event {
-                Event::StreamEnd => return Ok(top),
-                Event::DocumentStart(_) if top.is_some() => {
-                    return Err(Mistake::new(
-                        place(&span.start),
-                        "",
-                        "a second YAML document starts here; a configuration is one",
-                    ));
-                }
-                Event::DocumentStart(_) => {
-                    let item = self.next()?;
-                    top = Some(self.node(item, "", 0)?);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The node that starts with `item`, at `key`.
-    fn node(&mut self, item: Item<'i>, key: &str, depth: usize) -> Result<Node, Mistake> {
-        let (event, span) = item;
-        let at = place(&span.start);
-        if depth > MAX_DEPTH {
-            return Err(Mistake::new(at, key, format!("is nested more than {MAX_DEPTH} levels deep")));
-        }
-        let before = self.nodes;
-        self.count(1, at, key)?;
-        let (kind, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_tag(tag.as_ref(), at, key);
-                (scalar(text, style), anchor)
-            }
-            Event::SequenceStart(anchor, tag) => {
-                self.refuse_tag(tag.as_ref(), at, key);
-                (Kind::List(self.list(key, depth)?), anchor)
-            }
-            Event::MappingStart(anchor, tag) => {
-                self.refuse_tag(tag.as_ref(), at, key);
-                (Kind::Map(self.map(key, depth)?), anchor)
-            }
-            Event::Alias(anchor) => return self.alias(anchor, at, key),
-            _ => (Kind::Null, 0),
-        };
-        let node = Node { at, kind };
-        if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
-        }
-        Ok(node)
-    }
-
-    fn list(&mut self, key: &str, depth: usize) -> Result<Vec<Node>, Mistake> {
-        let mut nodes = Vec::new();
-        loop {
-            let item = self.next()?;
-            if matches!(item.0, Event::SequenceEnd | Event::StreamEnd) {
-                return Ok(nodes);
-            }
-            nodes.push(self.node(item, &format!("{key}[{}]", nodes.len()), depth + 1)?);
-        }
-    }
-
-    fn map(&mut self, key: &str, depth: usize) -> Result<Vec<Entry>, Mistake> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut lines: HashMap<String, usize> = HashMap::new();
-        loop {
-            let (event, span) = self.next()?;
-            let at = place(&span.start);
-            let name = match event {
-                Event::MappingEnd | Event::StreamEnd => return Ok(entries),
-                Event::Scalar(name, _, 0, None) => name.into_owned(),
-                _ => {
-                    let message = "a key must be a plain word (text with a { or [ in front needs quotes)";
-                    return Err(Mistake::new(at, key, message));
-                }
-            };
-            let child = join(key, &name);
-            let item = self.next()?;
-            let value = self.node(item, &child, depth + 1)?;
-            if name == "<<" {
-                let message = "merge keys are not supported; write the keys out, or give whole values with & and *";
-                self.mistakes.push(Mistake::new(at, child, message));
-            } else if let Some(line) = lines.get(&name) {
-                let message = format!("is written twice, first on line {line}");
-                self.mistakes.push(Mistake::new(at, child, message));
-            } else {
-                lines.insert(name.clone(), at.line);
-                entries.push(Entry { key: name, at, value });
-            }
-        }
-    }
-
-    fn alias(&mut self, anchor: usize, at: Position, key: &str) -> Result<Node, Mistake> {
-        let Some((node, nodes)) = self.anchors.get(&anchor) else {
-            return Err(Mistake::new(at, key, "refers to an anchor that holds this very place"));
-        };
-        let (node, nodes) = (node, *nodes);
-        // Counted before it is copied: the copy is what a hostile file is after.
-        if self.nodes + nodes > MAX_NODES {
-            return Err(too_many(at, key));
-        }
-        self.nodes += nodes;
-        Ok(node.clone())
-    }
-
-    fn count(&mut self, nodes: usize, at: Position, key: &str) -> Result<(), Mistake> {
-        self.nodes += nodes;
-        if self.nodes > MAX_NODES {
-            return Err(too_many(at, key));
-        }
-        Ok(())
-    }
-
-    fn refuse_tag(&mut self, tag: Option<&Cow<'_, Tag>>, at: Position, key: &str) {
-        if tag.is_some() {
-            let message = "has a YAML tag ('!…'), which is not supported; text that starts with '!' needs quotes";
-            self.mistakes.push(Mistake::new(at, key, message));
-        }
-    }
-}
-
-fn too_many(at: Position, key: &str) -> Mistake {
-    Mistake::new(at, key, format!("is one value too many: a file may hold {MAX_NODES}, aliases written out"))
-}
-
-fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Kind {
-    let plain = style == ScalarStyle::Plain;
-    if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
-        return Kind::Null;
-    }
-    Kind::Scalar {
-        text: text.into_owned(),
-        plain,
-    }
-}
-
-fn place(marker: &Marker) -> Position {
-    Position {
-        line: marker.line(),
-        column: marker.col() + 1,
+    if parent.is_empty() {
+        child
+    } else {
+        format!("{parent}.{child}")
     }
 }

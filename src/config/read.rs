@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::node::{self, Entry, Kind, MAX_BYTES, Node, position_of};
+use super::node::{Entry, Kind, Node};
 use super::read_listener::{access_log, admin, limits, listeners, trusted_proxies};
 use super::read_pool::pools;
 use super::read_route::routes;
 use super::read_server::server;
 use super::reader::{Sink, Value};
+use super::yaml::{self, MAX_BYTES, position_of};
 use super::{Config, ConfigError, Mistake, Position};
 
 impl Config {
@@ -27,10 +28,11 @@ impl Config {
     /// # Errors
     /// Every mistake in the text.
     pub fn parse(text: &str, file: Option<&Path>) -> Result<Config, ConfigError> {
-        let top = node::parse(text).map_err(|mistakes| ConfigError::new(file, mistakes))?;
+        let (top, mut mistakes) = yaml::parse(text);
         let sink = Sink::new(file);
-        let config = config(&top, file, &sink);
-        finish(config, file, sink.into_mistakes())
+        let config = top.and_then(|top| config(&top, file, &sink));
+        mistakes.append(&mut sink.into_mistakes());
+        finish(config, file, mistakes)
     }
 
     /// What `--listen` and `--to` ask for: one listener, one pool named `default`, defaults for the rest.
@@ -38,8 +40,17 @@ impl Config {
     /// # Errors
     /// Every mistake in the two, under the names of their options.
     pub fn quick(listen: &str, to: &[String]) -> Result<Config, ConfigError> {
-        let scalar = |text: &str| of(Kind::Scalar { text: text.to_owned(), plain: true });
-        let backends = to.iter().flat_map(|list| list.split(',')).map(|text| scalar(text.trim())).collect();
+        let scalar = |text: &str| {
+            of(Kind::Scalar {
+                text: text.to_owned(),
+                plain: true,
+            })
+        };
+        let backends = to
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(|text| scalar(text.trim()))
+            .collect();
         let pool = map("backends", of(Kind::List(backends)));
         let mut top = vec![entry("listeners", of(Kind::List(vec![map("address", scalar(listen))])))];
         top.push(entry("pools", map("default", pool)));
@@ -64,7 +75,7 @@ fn finish(config: Option<Config>, file: Option<&Path>, mistakes: Vec<Mistake>) -
 }
 
 /// Walk the tree; `None` only if it is no map. Valid if `sink` stays empty.
-fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Config> {
+pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Config> {
     let mut map = Value::top(top, sink).map()?;
     map.read("version", 1, |version| match version.scalar() {
         Some("1") => Some(1),
@@ -82,7 +93,9 @@ fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Config> {
     let admin = admin(&mut map, &listeners);
     let ours = map.allowed();
     let server = server(&mut map);
-    map.done_with(&format!("; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"));
+    map.done_with(&format!(
+        "; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"
+    ));
     Some(Config {
         file: file.map(Path::to_path_buf),
         server,
@@ -110,9 +123,11 @@ fn read(path: &Path) -> Result<String, Mistake> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too large, and a device that never ends, too.
     let limit = MAX_BYTES + 1;
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(whole(node::too_large()));
+        return Err(whole(yaml::too_large()));
     }
     String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
@@ -128,7 +143,11 @@ fn of(kind: Kind) -> Node {
 
 fn entry(key: &str, value: Node) -> Entry {
     let at = Position::default();
-    Entry { key: key.to_owned(), at, value }
+    Entry {
+        key: key.to_owned(),
+        at,
+        value,
+    }
 }
 
 fn map(key: &str, value: Node) -> Node {

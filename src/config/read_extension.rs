@@ -22,7 +22,13 @@ impl Value<'_> {
     /// `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
     pub(super) fn extension(&self, what: &str) -> Option<Extension> {
         if let Some(name) = self.scalar() {
-            return self.named(name, &Node { at: self.at, kind: Kind::Null });
+            return self.named(
+                name,
+                &Node {
+                    at: self.at,
+                    kind: Kind::Null,
+                },
+            );
         }
         let form = format!("{what}, NAME or {{ NAME: options }}");
         match self.entries(&form)? {
@@ -81,7 +87,9 @@ fn plain(text: &str) -> Json {
         }
         let unsigned = text.parse::<u64>().ok().map(Number::from);
         let signed = || text.parse::<i64>().ok().map(Number::from);
-        unsigned.or_else(signed).or_else(|| Number::from_f64(text.parse().ok()?))
+        unsigned
+            .or_else(signed)
+            .or_else(|| Number::from_f64(text.parse().ok()?))
     };
     match text {
         "true" | "True" | "TRUE" => Json::Bool(true),
@@ -92,5 +100,8 @@ fn plain(text: &str) -> Json {
 
 /// The hint for a name that is none, shared by pools and extensions.
 pub(super) fn name_rule(name: &str) -> String {
-    format!("must be named with 1 to 100 letters, digits, '_', '-' and '.', got {}", quoted(name))
+    format!(
+        "must be named with 1 to 100 letters, digits, '_', '-' and '.', got {}",
+        quoted(name)
+    )
 }

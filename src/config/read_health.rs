@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::reader::{Map, Value};
+use super::map::Map;
+use super::reader::Value;
 use super::units::written;
 use super::{HealthCheck, HttpProbe, Initial, Probe, Regex, address};
 
@@ -44,7 +45,10 @@ fn times(map: &mut Map<'_>) -> (Duration, Duration) {
         Some(value) => value.duration(),
         None => Some(default),
     };
-    let (interval, timeout) = (read(&interval_at, HealthCheck::INTERVAL), read(&timeout_at, HealthCheck::TIMEOUT));
+    let (interval, timeout) = (
+        read(&interval_at, HealthCheck::INTERVAL),
+        read(&timeout_at, HealthCheck::TIMEOUT),
+    );
     let (Some(interval), Some(timeout)) = (interval, timeout) else {
         return (HealthCheck::INTERVAL, HealthCheck::TIMEOUT);
     };
@@ -85,7 +89,9 @@ fn probe(map: &mut Map<'_>) -> Option<Probe> {
     if let Some((first, line)) = first {
         let first = first.rsplit('.').next().unwrap_or_default();
         for (second, _) in probes.iter().skip(1) {
-            second.wrong(format!("is a second probe beside '{first}'{line}; a health check has one"));
+            second.wrong(format!(
+                "is a second probe beside '{first}'{line}; a health check has one"
+            ));
         }
     }
     probes.into_iter().next()?.1

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address;
-use super::reader::{Map, Value, line};
+use super::map::Map;
+use super::reader::{Value, line};
 use super::{AccessLog, Admin, Limits, ListenAddress, Listener, ListenerTls, LogFormat, LogPath};
 
 /// Read `listeners`.
@@ -18,7 +19,11 @@ pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
         let Some((listener, address)) = listener(&item) else {
             continue;
         };
-        if let Some((i, other)) = found.iter().enumerate().find(|(_, other)| clash(&other.address, &listener.address)) {
+        if let Some((i, other)) = found
+            .iter()
+            .enumerate()
+            .find(|(_, other)| clash(&other.address, &listener.address))
+        {
             let message = format!("{} is taken by listeners[{i}]{}", listener.address, line(other.at));
             address.wrong(message);
         }
@@ -31,13 +36,15 @@ pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
 fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     let mut map = value.map()?;
     let written = map.need("address", "address: :8080");
-    let address = written.as_ref().and_then(|v| match address::listen(v.text("ip:port, :port or unix:/path")?) {
-        Ok(address) => Some(address),
-        Err(message) => {
-            v.wrong(message);
-            None
-        }
-    });
+    let address = written
+        .as_ref()
+        .and_then(|v| match address::listen(v.text("ip:port, :port or unix:/path")?) {
+            Ok(address) => Some(address),
+            Err(message) => {
+                v.wrong(message);
+                None
+            }
+        });
     let tls = map.get("tls");
     let h2c = map.get("h2c");
     map.done();
@@ -56,7 +63,10 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
 
 fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let mut map = value.map()?;
-    let list = map.need("certificates", "certificates: [{ certificate: site.pem, key: site.key }]");
+    let list = map.need(
+        "certificates",
+        "certificates: [{ certificate: site.pem, key: site.key }]",
+    );
     map.done();
     let list = list?.list("certificates")?;
     if let Some(second) = list.get(1) {
@@ -113,7 +123,10 @@ pub(super) fn limits(top: &mut Map<'_>) -> Limits {
         idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
         body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),
         write_timeout: map.read("write_timeout", default.write_timeout, Value::duration),
-        max_body_size: map.get("max_body_size").filter(|value| !value.is_off()).and_then(|value| value.size()),
+        max_body_size: map
+            .get("max_body_size")
+            .filter(|value| !value.is_off())
+            .and_then(|value| value.size()),
     };
     map.done();
     limits
@@ -161,12 +174,18 @@ pub(super) fn admin(top: &mut Map<'_>, listeners: &[Listener]) -> Option<Admin> 
         admin.at = value.at;
         admin.address = map.read("address", admin.address, |v| {
             let forms = "ip:port or :port";
-            address::tcp(v.text(forms)?, forms).map_err(|message| v.wrong(message)).ok()
+            address::tcp(v.text(forms)?, forms)
+                .map_err(|message| v.wrong(message))
+                .ok()
         });
         map.done();
     }
     let address = ListenAddress::Tcp(admin.address);
-    if let Some((i, other)) = listeners.iter().enumerate().find(|(_, other)| clash(&other.address, &address)) {
+    if let Some((i, other)) = listeners
+        .iter()
+        .enumerate()
+        .find(|(_, other)| clash(&other.address, &address))
+    {
         let message = format!("{address} is taken by listeners[{i}]{}", line(other.at));
         match value {
             Some(value) => value.wrong(message),

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::map::Map;
 use super::read_extension::{is_name, name_rule};
 use super::read_health::health_check;
-use super::reader::{Map, Value, line};
+use super::reader::{Value, line};
 use super::text::nearest;
-use super::{Backend, BackendAddress, Balance, Position, Pool, Retry, Source, Timeouts, WhenUnavailable, address};
+use super::{Backend, BackendAddress, Balance, Pool, Position, Retry, Source, Timeouts, WhenUnavailable, address};
 
 /// A pool as it came out, beside its name: routes may refer to one that has a mistake inside.
 pub(super) type NamedPool = (String, Option<Pool>);
@@ -40,7 +41,10 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         balance: map.read("balance", Balance::RoundRobin, balance),
         health_check: health_check(&mut map),
         when_unavailable: map.read("when_unavailable", WhenUnavailable::default(), |v| {
-            v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
+            v.word(&[
+                ("reject", WhenUnavailable::Reject),
+                ("try_any", WhenUnavailable::TryAny),
+            ])
         }),
         retry: map.read("retry", Retry::default(), retry),
         timeouts: map.read("timeouts", Timeouts::default(), timeouts),
@@ -97,7 +101,14 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
         let written = map.need("address", "address: 127.0.0.1:8001");
         let weight = map.read("weight", 1, |v| {
             let drained = v.scalar() == Some("0");
-            v.whole_or(1..=Backend::MAX_WEIGHT, if drained { " (to stop traffic to a backend, drain it)" } else { "" })
+            v.whole_or(
+                1..=Backend::MAX_WEIGHT,
+                if drained {
+                    " (to stop traffic to a backend, drain it)"
+                } else {
+                    ""
+                },
+            )
         });
         map.done();
         (written?, weight)
@@ -120,7 +131,10 @@ fn balance(value: &Value<'_>) -> Option<Balance> {
     }
     // Any other name may be registered by code; one that is this near is a typo.
     if nearest(&extension.name, [ROUND_ROBIN]).is_some() {
-        value.wrong(format!("unknown algorithm '{}', did you mean '{ROUND_ROBIN}'?", extension.name));
+        value.wrong(format!(
+            "unknown algorithm '{}', did you mean '{ROUND_ROBIN}'?",
+            extension.name
+        ));
     }
     Some(Balance::Extension(extension))
 }
@@ -129,7 +143,10 @@ fn retry(value: &Value<'_>) -> Option<Retry> {
     let mut map = value.map()?;
     let attempts = map.read("attempts", Retry::ATTEMPTS, |v| {
         let none = v.scalar() == Some("0");
-        v.whole_or(1..=Retry::MAX_ATTEMPTS, if none { " (1 is the first attempt alone)" } else { "" })
+        v.whole_or(
+            1..=Retry::MAX_ATTEMPTS,
+            if none { " (1 is the first attempt alone)" } else { "" },
+        )
     });
     map.done();
     Some(Retry { attempts })

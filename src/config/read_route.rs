@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::map::Map;
 use super::read_pool::NamedPool;
-use super::reader::{Map, Value, line};
+use super::reader::{Value, line};
 use super::text::{nearest, quoted, short};
 use super::{Action, HostMatch, Match, PathMatch, Position, Respond, Route, address};
 
@@ -64,11 +65,15 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
             None
         }
     };
-    let filters = map.get("filters").and_then(|v| v.list_or_empty("filters")).unwrap_or_default();
+    let filters = map
+        .get("filters")
+        .and_then(|v| v.list_or_empty("filters"))
+        .unwrap_or_default();
     let filters = filters.iter().filter_map(|v| v.extension("a filter")).collect();
-    map.done();
+    // Behind an unknown key may be the match that sets this route apart.
+    let complete = map.done();
     Some(Route {
-        matches: matches?,
+        matches: matches.filter(|_| complete)?,
         // A wrong action still leaves a match that another route may repeat.
         action: action.unwrap_or(Action::Pool(0)),
         filters,
@@ -144,7 +149,12 @@ fn pool_index(value: &Value<'_>, pools: &[NamedPool]) -> Option<usize> {
 /// `is just 'web'`, `are 'web', 'api'`, and no more of them than a line takes.
 fn existing(names: &[&str]) -> String {
     const MOST: usize = 10;
-    let mut listed = names.iter().take(MOST).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let mut listed = names
+        .iter()
+        .take(MOST)
+        .map(|name| quoted(name))
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > MOST {
         listed.push_str(&format!(" and {} more", names.len() - MOST));
     }

@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::map::Map;
 use super::node::{Entry, Kind, Node, join};
-use super::text::{any_of, looks_secret, nearest, shown};
+use super::text::{any_of, looks_secret, shown};
 use super::{Mistake, Position};
 
 /// Where readers put what they find.
@@ -137,10 +138,16 @@ impl<'a> Value<'a> {
             self.wrong(format!("must be a whole number, {allowed}, got {got}{hint}"));
             return None;
         };
-        let number = text.parse::<u64>().ok().and_then(|n| N::try_from(n).ok()).filter(|n| range.contains(n));
+        let number = text
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| N::try_from(n).ok())
+            .filter(|n| range.contains(n));
         match number {
             Some(number) if *plain => return Some(number),
-            Some(_) => self.wrong(format!("must be a whole number, {allowed}, got the text {got} (take the quotes off)")),
+            Some(_) => self.wrong(format!(
+                "must be a whole number, {allowed}, got the text {got} (take the quotes off)"
+            )),
             None if *plain && text.parse::<f64>().is_ok() => self.wrong(format!("must be {allowed}, got {got}{hint}")),
             None => self.wrong(format!("must be a whole number, {allowed}, got {got}{hint}")),
         }
@@ -157,7 +164,9 @@ impl<'a> Value<'a> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
-        let found = self.scalar().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        let found = self
+            .scalar()
+            .and_then(|text| words.iter().find(|(word, _)| *word == text));
         if found.is_none() {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
             self.must_be(any_of(&known));
@@ -218,14 +227,7 @@ impl<'a> Value<'a> {
     /// [`Value::map`], where `what` says for the message what else is allowed.
     pub(super) fn map_or(&self, what: &str) -> Option<Map<'a>> {
         let entries = self.entries(what)?;
-        Some(Map {
-            at: self.at,
-            key: self.key.clone(),
-            sink: self.sink,
-            entries,
-            asked: Vec::new(),
-            refused: Vec::new(),
-        })
+        Some(Map::new(self, entries))
     }
 
     /// The entries of a map; `what` says which, for the message.
@@ -241,112 +243,19 @@ impl<'a> Value<'a> {
 
     /// The value of one of this map's entries.
     pub(super) fn child(&self, entry: &'a Entry) -> Value<'a> {
-        child(&self.key, entry, self.sink)
-    }
-}
-
-/// A map that remembers which keys were asked for: those are the allowed ones.
-pub(super) struct Map<'a> {
-    pub(super) at: Position,
-    pub(super) key: String,
-    sink: &'a Sink,
-    entries: &'a [Entry],
-    asked: Vec<&'static str>,
-    refused: Vec<&'static str>,
-}
-
-impl<'a> Map<'a> {
-    /// The value of `name`, if it is there.
-    pub(super) fn get(&mut self, name: &'static str) -> Option<Value<'a>> {
-        self.asked.push(name);
-        #[cfg(test)]
-        self.sink.asked.borrow_mut().insert(join(&self.key, name));
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(child(&self.key, entry, self.sink))
+        Value::of_entry(&self.key, entry, self.sink)
     }
 
-    /// The value of a key that the caller knows and refuses: it is not suggested to anyone.
-    pub(super) fn refuse(&mut self, name: &'static str) -> Option<Value<'a>> {
-        self.refused.push(name);
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(child(&self.key, entry, self.sink))
+    /// The value of an entry of the map at `parent`.
+    pub(super) fn of_entry(parent: &str, entry: &'a Entry, sink: &'a Sink) -> Self {
+        let node = &entry.value;
+        let at = match node.kind {
+            Kind::Scalar { .. } => node.at,
+            _ => entry.at,
+        };
+        let key = join(parent, &entry.key);
+        Value { node, at, key, sink }
     }
-
-    /// The value of `name` as `read` makes of it, or `default`.
-    pub(super) fn read<T>(
-        &mut self,
-        name: &'static str,
-        default: T,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
-    ) -> T {
-        self.get(name).and_then(|value| read(&value)).unwrap_or(default)
-    }
-
-    /// The value of `name`, or a mistake that it is missing; `example` says what to write.
-    pub(super) fn need(&mut self, name: &'static str, example: &str) -> Option<Value<'a>> {
-        let value = self.get(name);
-        if value.is_none() {
-            self.wrong(format!("needs '{name}', like {example}"));
-        }
-        value
-    }
-
-    /// Record a mistake about the map as a whole.
-    pub(super) fn wrong(&self, message: impl Into<String>) {
-        self.sink.push(self.at, self.key.clone(), message);
-    }
-
-    /// The keys that nobody asked for.
-    pub(super) fn rest(&self) -> impl Iterator<Item = (&'a Entry, Value<'a>)> {
-        self.left().map(|entry| (entry, child(&self.key, entry, self.sink)))
-    }
-
-    fn left(&self) -> impl Iterator<Item = &'a Entry> {
-        let known = |key: &str| self.asked.iter().chain(&self.refused).any(|name| *name == key);
-        self.entries.iter().filter(move |entry| !known(&entry.key))
-    }
-
-    /// The known key that `typo` was probably meant to be.
-    pub(super) fn nearest(&self, typo: &str) -> Option<&'static str> {
-        nearest(typo, self.asked.iter().copied())
-    }
-
-    /// Report every key that nobody asked for. Comes last, when all that may be asked for has been.
-    pub(super) fn done(self) {
-        let allowed = self.allowed();
-        self.done_with(&format!("; allowed here: {allowed}"));
-    }
-
-    /// [`Map::done`], with what a message says if no known key is near.
-    pub(super) fn done_with(self, otherwise: &str) {
-        for entry in self.left() {
-            let message = match self.nearest(&entry.key) {
-                Some(known) => format!("unknown key, did you mean '{known}'?"),
-                None => format!("unknown key{otherwise}"),
-            };
-            self.unknown(entry, message);
-        }
-    }
-
-    /// Record a mistake about a key itself rather than its value.
-    pub(super) fn unknown(&self, entry: &Entry, message: impl Into<String>) {
-        self.sink.push(entry.at, join(&self.key, &entry.key), message);
-    }
-
-    /// The keys asked for so far, for a message.
-    pub(super) fn allowed(&self) -> String {
-        any_of(&self.asked)
-    }
-}
-
-fn child<'a>(parent: &str, entry: &'a Entry, sink: &'a Sink) -> Value<'a> {
-    let node = &entry.value;
-    let at = match node.kind {
-        Kind::Scalar { .. } => node.at,
-        _ => entry.at,
-    };
-    let key = join(parent, &entry.key);
-    Value { node, at, key, sink }
 }
 
 /// ` (line 12)`, or nothing where there is no file.

@@ -21,12 +21,17 @@ impl Value<'_> {
         };
         let got = self.shown();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            self.wrong(format!("must be {form}, got {got} (write {text}s or {text}ms)", text = super::text::short(text)));
+            self.wrong(format!(
+                "must be {form}, got {got} (write {text}s or {text}ms)",
+                text = super::text::short(text)
+            ));
             return None;
         }
         match humantime::parse_duration(text) {
             Ok(duration) if units_are_ours(text) && (SHORTEST..=LONGEST).contains(&duration) => return Some(duration),
-            Ok(duration) if units_are_ours(text) && duration.is_zero() => self.wrong(format!("must be more than 0, got {got}")),
+            Ok(duration) if units_are_ours(text) && duration.is_zero() => {
+                self.wrong(format!("must be more than 0, got {got}"))
+            }
             Ok(_) if units_are_ours(text) => self.wrong(format!("must be 1ms to 365d, got {got}")),
             _ => self.wrong(format!("must be {form}, got {got} (units: ms, s, m, h, d)")),
         }
@@ -52,5 +57,7 @@ pub(super) fn written(duration: Duration) -> String {
 /// `M` would be a month and `y` a year to the parser, and nobody who writes `5M` means months.
 fn units_are_ours(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
-    words.into_iter().all(|word| matches!(word, "ms" | "s" | "m" | "h" | "d"))
+    words
+        .into_iter()
+        .all(|word| matches!(word, "ms" | "s" | "m" | "h" | "d"))
 }
