@@ -7,6 +7,9 @@ use super::node::{Entry, join};
 use super::reader::{Sink, Value};
 use super::text::{any_of, nearest};
 
+/// How many unknown keys of one map are reported one by one.
+const MAX_UNKNOWN: usize = 100;
+
 /// A map that remembers which keys were asked for: those are the allowed ones.
 pub(super) struct Map<'a> {
     pub(super) at: Position,
@@ -90,7 +93,12 @@ impl<'a> Map<'a> {
 
     /// [`Map::done`], with what a message says if no known key is near.
     pub(super) fn done_with(self, otherwise: &str) -> bool {
-        for entry in self.left() {
+        for (i, entry) in self.left().enumerate() {
+            // Some quite other file was given; looking for the nearest key of each takes its time.
+            if i == MAX_UNKNOWN {
+                self.unknown(entry, format!("unknown key, and {} more", self.left().count() - i - 1));
+                break;
+            }
             let message = match self.nearest(&entry.key) {
                 Some(known) => format!("unknown key, did you mean '{known}'?"),
                 None => format!("unknown key{otherwise}"),
