@@ -24,7 +24,7 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
             certificate(tls, &format!("listeners[{i}].tls.certificates[0]"), &mut mistakes);
         }
     }
-    names(config, &mut mistakes);
+    mistakes.append(&mut names(config, resolve));
     if let Some(LogPath::File(path)) = config.access_log.as_ref().map(|log| &log.path)
         && let Err(e) = appendable(path)
     {
@@ -90,7 +90,9 @@ fn pair(certificate: &Path, key: &Path) -> Result<(), (&'static str, String)> {
 }
 
 /// Look up every backend name once, several at a time.
-fn names(config: &Config, mistakes: &mut Vec<Mistake>) {
+pub(super) fn names(config: &Config, look_up: impl Fn((&str, u16)) -> Result<(), String> + Sync) -> Vec<Mistake> {
+    let look_up = &look_up;
+    let mut mistakes = Vec::new();
     let mut places: HashMap<(&str, u16), Vec<(Position, String)>> = HashMap::new();
     for pool in &config.pools {
         let Source::Backends(backends) = &pool.source else {
@@ -106,7 +108,7 @@ fn names(config: &Config, mistakes: &mut Vec<Mistake>) {
     let lookups: Vec<_> = places.into_iter().collect();
     for chunk in lookups.chunks(LOOKUPS) {
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| resolve(*name))).collect();
+            let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| look_up(*name))).collect();
             running
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or(Ok(())))
@@ -119,6 +121,7 @@ fn names(config: &Config, mistakes: &mut Vec<Mistake>) {
             }
         }
     }
+    mistakes
 }
 
 fn resolve(name: (&str, u16)) -> Result<(), String> {
