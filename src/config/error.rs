@@ -46,7 +46,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// All of `mistakes` as one error, in the order of the file.
     pub fn new(file: Option<&Path>, mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by(|a, b| a.at.cmp(&b.at));
+        mistakes.sort_by_key(|mistake| mistake.at);
         ConfigError {
             file: file.map(Path::to_path_buf),
             mistakes,

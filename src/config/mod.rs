@@ -4,12 +4,27 @@
 //! certificate opened, no port bound. What only the surroundings can answer is [`environment`]'s to ask.
 //! This module imports nothing of ours, and everybody may read what it gives.
 
+mod address;
+mod environment;
 mod error;
 mod listener;
+mod map;
+mod node;
 mod options;
 mod pool;
+mod read;
+mod read_extension;
+mod read_health;
+mod read_listener;
+mod read_pool;
+mod read_route;
+mod read_server;
+mod reader;
 mod regex;
 mod route;
+mod text;
+mod units;
+mod yaml;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +33,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use pingora_core::server::configuration::ServerConf;
 
+pub use environment::environment;
 pub use error::{ConfigError, Mistake, Position};
 pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
 pub use options::Options;
@@ -102,3 +118,7 @@ pub struct Extension {
     /// What was written beside it.
     pub options: Options,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -16,7 +16,7 @@ pub struct Route {
 }
 
 /// What a request must be to take a route. What is absent matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Match {
     /// The host, without a port, in lower case.
     pub host: Option<HostMatch>,
@@ -25,7 +25,7 @@ pub struct Match {
 }
 
 /// A match on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostMatch {
     /// `api.example.com`
     Exact(String),
@@ -34,7 +34,7 @@ pub enum HostMatch {
 }
 
 /// A match on the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathMatch {
     /// `path: /health`
     Exact(String),

@@ -1,0 +1,148 @@
+//! What a valid file still needs from where it is used: files that can be read, names that resolve, a folder to write to.
+//!
+//! Apart from the reading itself, because the answers change from one machine and minute to the next.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::ToSocketAddrs;
+use std::path::Path;
+
+use pingora_core::tls::sign::CertifiedKey;
+use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
+
+use super::{BackendAddress, Config, ListenerTls, LogPath, Mistake, Position, Source};
+
+/// How many names are looked up at a time: one dead name server must not make the check take minutes.
+const LOOKUPS: usize = 16;
+
+/// What keeps a valid configuration from being used on this machine, now.
+pub fn environment(config: &Config) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (i, listener) in config.listeners.iter().enumerate() {
+        if let Some(tls) = &listener.tls {
+            certificate(tls, &format!("listeners[{i}].tls.certificates[0]"), &mut mistakes);
+        }
+    }
+    mistakes.append(&mut names(config, resolve));
+    if let Some(LogPath::File(path)) = config.access_log.as_ref().map(|log| &log.path)
+        && let Err(e) = appendable(path)
+    {
+        let message = format!("cannot write to {}: {}", path.display(), reason(&e));
+        mistakes.push(not_usable(Position::default(), "access_log.path", &message));
+    }
+    mistakes.sort_by_key(|mistake| mistake.at);
+    mistakes
+}
+
+fn not_usable(at: Position, key: &str, message: &str) -> Mistake {
+    Mistake::new(at, key, format!("not usable here: {message}"))
+}
+
+/// An I/O error in the words of a person.
+fn reason(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "no such file or folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// Pingora panics in a background task over a certificate it cannot use, and goes on without the listener.
+fn certificate(tls: &ListenerTls, key: &str, mistakes: &mut Vec<Mistake>) {
+    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(tls.at, &format!("{key}.{which}"), message));
+    let mut readable = true;
+    for (which, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+        if let Err(e) = fs::read(path) {
+            wrong(which, &format!("cannot read {}: {}", path.display(), reason(&e)));
+            readable = false;
+        }
+    }
+    if readable && let Err((which, message)) = pair(&tls.certificate, &tls.key) {
+        wrong(which, &message);
+    }
+}
+
+/// Are these a certificate and its key? If not: which of the two is wrong, and how.
+fn pair(certificate: &Path, key: &Path) -> Result<(), (&'static str, String)> {
+    let mut paths = [("certificate", certificate, ""), ("key", key, "")];
+    for (which, path, text) in &mut paths {
+        *text = path.to_str().ok_or((*which, "the path is not UTF-8".to_owned()))?;
+        // Each file beside itself: the loader does not say which of two it could not parse.
+        if load_certs_and_key_files(text, text).is_err() {
+            return Err((*which, format!("{text} is not valid PEM")));
+        }
+    }
+    let [(_, _, certificate), (_, _, key)] = paths;
+    let Ok(Some((chain, private))) = load_certs_and_key_files(certificate, key) else {
+        let has_certificate = fs::read_to_string(certificate).is_ok_and(|pem| pem.contains("BEGIN CERTIFICATE"));
+        return Err(match has_certificate {
+            false => ("certificate", format!("{certificate} has no CERTIFICATE in it")),
+            true => ("key", format!("{key} has no unencrypted PRIVATE KEY in it")),
+        });
+    };
+    install_default_crypto_provider();
+    match CryptoProvider::get_default().map(|provider| CertifiedKey::from_der(chain, private, provider)) {
+        Some(Err(e)) => Err(("certificate", format!("the certificate and the key do not fit: {e}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Look up every backend name once, several at a time.
+pub(super) fn names(config: &Config, look_up: impl Fn((&str, u16)) -> Result<(), String> + Sync) -> Vec<Mistake> {
+    let look_up = &look_up;
+    let mut mistakes = Vec::new();
+    let mut places: HashMap<(&str, u16), Vec<(Position, String)>> = HashMap::new();
+    for pool in &config.pools {
+        let Source::Backends(backends) = &pool.source else {
+            continue;
+        };
+        for (i, backend) in backends.iter().enumerate() {
+            if let BackendAddress::Name(name, port) = &backend.address {
+                let key = format!("pools.{}.backends[{i}]", pool.name);
+                places.entry((name, *port)).or_default().push((backend.at, key));
+            }
+        }
+    }
+    let lookups: Vec<_> = places.into_iter().collect();
+    for chunk in lookups.chunks(LOOKUPS) {
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| look_up(*name))).collect();
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(Ok(())))
+                .collect()
+        });
+        for (((name, _), places), answer) in chunk.iter().zip(answers) {
+            let Err(message) = answer else { continue };
+            for (at, key) in places {
+                mistakes.push(not_usable(*at, key, &format!("cannot resolve '{name}': {message}")));
+            }
+        }
+    }
+    mistakes
+}
+
+fn resolve(name: (&str, u16)) -> Result<(), String> {
+    match name.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err("it has no address".to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// Could `path` be appended to? Leaves no file behind that was not there before.
+fn appendable(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_file() => OpenOptions::new().append(true).open(path).map(drop),
+        // A pipe or a device: to open one may wait for its reader.
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().append(true).create_new(true).open(path)?;
+            fs::remove_file(path)
+        }
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,196 @@
+//! `listeners`, `trusted_proxies`, `limits`, `access_log` and `admin`: everything on the client's side of the file.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::address;
+use super::map::Map;
+use super::reader::{Value, line};
+use super::{AccessLog, Admin, Limits, ListenAddress, Listener, ListenerTls, LogFormat, LogPath};
+
+/// Read `listeners`.
+pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
+    let Some(value) = top.need("listeners", "listeners: [{ address: :8080 }]") else {
+        return Vec::new();
+    };
+    let mut found: Vec<Listener> = Vec::new();
+    for item in value.list("listeners").unwrap_or_default() {
+        let Some((listener, address)) = listener(&item) else {
+            continue;
+        };
+        if let Some((i, other)) = found
+            .iter()
+            .enumerate()
+            .find(|(_, other)| clash(&other.address, &listener.address))
+        {
+            let message = format!("{} is taken by listeners[{i}]{}", listener.address, line(other.at));
+            address.wrong(message);
+        }
+        found.push(listener);
+    }
+    found
+}
+
+/// One listener, and the value of its address.
+fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
+    let mut map = value.map()?;
+    let written = map.need("address", "address: :8080");
+    let address = written
+        .as_ref()
+        .and_then(|v| match address::listen(v.text("ip:port, :port or unix:/path")?) {
+            Ok(address) => Some(address),
+            Err(message) => {
+                v.wrong(message);
+                None
+            }
+        });
+    let tls = map.get("tls");
+    let h2c = map.get("h2c");
+    map.done();
+    let h2c_set = h2c.as_ref().and_then(Value::boolean).unwrap_or(false);
+    if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
+        h2c.wrong("cannot stand beside 'tls': there, clients choose HTTP/2 during the handshake (ALPN); remove it");
+    }
+    let listener = Listener {
+        address: address?,
+        tls: tls.and_then(|tls| listener_tls(&tls)),
+        h2c: h2c_set,
+        at: value.at,
+    };
+    Some((listener, written?))
+}
+
+fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
+    let mut map = value.map()?;
+    let list = map.need(
+        "certificates",
+        "certificates: [{ certificate: site.pem, key: site.key }]",
+    );
+    map.done();
+    let list = list?.list("certificates")?;
+    if let Some(second) = list.get(1) {
+        second.wrong("one certificate per listener is supported so far");
+    }
+    let mut pair = list.first()?.map()?;
+    let certificate = pair.need("certificate", "certificate: site.pem");
+    let key = pair.need("key", "key: site.key");
+    pair.done();
+    let at = certificate.as_ref()?.at;
+    Some(ListenerTls {
+        certificate: certificate?.path()?,
+        key: key?.path()?,
+        at,
+    })
+}
+
+/// Can the second not be bound because of the first? A wildcard takes the port of every address of its family.
+fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            let wild = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() != 0
+                && one.port() == other.port()
+                && (one.ip() == other.ip() || wild && one.is_ipv4() == other.is_ipv4())
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Read `trusted_proxies`.
+pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
+    let Some(value) = top.get("trusted_proxies") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in value.list_or_empty("addresses").unwrap_or_default() {
+        let text = item.scalar().unwrap_or_default();
+        match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(net) => found.push(net),
+            Err(_) => item.must_be("an IP address or a range of them, like 10.0.0.0/8"),
+        }
+    }
+    found
+}
+
+/// Read `limits`.
+pub(super) fn limits(top: &mut Map<'_>) -> Limits {
+    let default = Limits::default();
+    let Some(mut map) = top.get("limits").and_then(|value| value.map()) else {
+        return default;
+    };
+    let limits = Limits {
+        idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
+        body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),
+        write_timeout: map.read("write_timeout", default.write_timeout, Value::duration),
+        max_body_size: map
+            .get("max_body_size")
+            .filter(|value| !value.is_off())
+            .and_then(|value| value.size()),
+    };
+    map.done();
+    limits
+}
+
+/// Read `access_log`.
+pub(super) fn access_log(top: &mut Map<'_>) -> Option<AccessLog> {
+    let value = top.get("access_log").filter(|value| !value.is_off())?;
+    let mut log = AccessLog {
+        path: LogPath::Stdout,
+        format: LogFormat::Combined,
+    };
+    if value.scalar().is_some() {
+        log.path = log_path(&value)?;
+        return Some(log);
+    }
+    let mut map = value.map()?;
+    log.path = map.read("path", log.path, log_path);
+    let formats = [("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+    log.format = map.read("format", log.format, |value| value.word(&formats));
+    map.done();
+    Some(log)
+}
+
+fn log_path(value: &Value<'_>) -> Option<LogPath> {
+    match value.scalar() {
+        Some("stdout") => Some(LogPath::Stdout),
+        Some("stderr") => Some(LogPath::Stderr),
+        _ => value.path().map(LogPath::File),
+    }
+}
+
+/// Read `admin`, whose address must not be a listener's.
+pub(super) fn admin(top: &mut Map<'_>, listeners: &[Listener]) -> Option<Admin> {
+    let mut admin = Admin {
+        address: Admin::ADDRESS,
+        at: top.at,
+    };
+    let value = top.get("admin");
+    if let Some(value) = &value {
+        if value.is_off() {
+            return None;
+        }
+        let mut map = value.map()?;
+        admin.at = value.at;
+        admin.address = map.read("address", admin.address, |v| {
+            let forms = "ip:port or :port";
+            address::tcp(v.text(forms)?, forms)
+                .map_err(|message| v.wrong(message))
+                .ok()
+        });
+        map.done();
+    }
+    let address = ListenAddress::Tcp(admin.address);
+    if let Some((i, other)) = listeners
+        .iter()
+        .enumerate()
+        .find(|(_, other)| clash(&other.address, &address))
+    {
+        let message = format!("{address} is taken by listeners[{i}]{}", line(other.at));
+        match value {
+            Some(value) => value.wrong(message),
+            None => top.wrong(format!("the admin pages' default address {message}; set 'admin'")),
+        }
+    }
+    Some(admin)
+}

@@ -1,0 +1,157 @@
+//! `conf/full.yaml` says what is true: every key is in it, and every default.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pingora_core::server::configuration::ServerConf;
+
+use super::super::node::{Kind, Node};
+use super::super::reader::Sink;
+use super::super::{
+    Admin, Balance, Config, HealthCheck, HttpProbe, Limits, Probe, Retry, Timeouts, WhenUnavailable, read, yaml,
+};
+
+const FULL: &str = include_str!("../../../conf/full.yaml");
+
+/// With every key behind a '#' (without a space) put into force, and `access_log` as a map.
+fn everything() -> String {
+    let uncomment = |line: &str| {
+        let start = line.len() - line.trim_start().len();
+        match line[start..].strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-') => {
+                format!("{}{rest}\n", &line[..start])
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    FULL.lines()
+        .filter(|line| !line.starts_with("access_log: off"))
+        .map(uncomment)
+        .collect()
+}
+
+/// `pools.web.backends[1].weight` as `pools.*.backends[].weight`.
+fn shape(key: &str) -> String {
+    let mut shape = String::new();
+    for (i, part) in key.split('.').enumerate() {
+        let part = part.split('[').next().unwrap();
+        let name = if i == 1 && key.starts_with("pools.") { "*" } else { part };
+        shape.push_str(&format!("{name}."));
+    }
+    shape
+}
+
+fn keys(node: &Node, path: &str, found: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Map(entries) => {
+            for entry in entries {
+                let key = super::super::node::join(path, &entry.key);
+                found.insert(shape(&key));
+                keys(&entry.value, &key, found);
+            }
+        }
+        Kind::List(nodes) => nodes.iter().for_each(|node| keys(node, path, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn full_yaml_holds_every_key_that_is_read() {
+    let (top, mistakes) = yaml::parse(&everything());
+    assert_eq!(mistakes, []);
+    let (top, sink) = (top.unwrap(), Sink::new(None));
+    read::config(&top, None, &sink);
+    let mut written = BTreeSet::new();
+    keys(&top, "", &mut written);
+    let missing: Vec<_> = sink
+        .asked
+        .borrow()
+        .iter()
+        .filter(|key| !written.contains(&shape(key)))
+        .cloned()
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn what_full_yaml_has_behind_a_hash_is_valid_but_for_what_excludes_each_other() {
+    let error = Config::parse(&everything(), None).unwrap_err();
+    let keys: Vec<_> = error
+        .mistakes
+        .iter()
+        .map(|m| (m.key.as_str(), m.message.as_str()))
+        .collect();
+    assert_eq!(
+        keys,
+        [(
+            "pools.web.discovery",
+            "cannot stand beside 'backends': a pool has one source"
+        )]
+    );
+}
+
+#[test]
+fn what_full_yaml_states_as_default_is_the_default() {
+    let config = Config::parse(FULL, None).unwrap();
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.trusted_proxies, []);
+    assert_eq!(config.access_log, None);
+    assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));
+    let pool = &config.pools[0];
+    assert_eq!(pool.balance, Balance::RoundRobin);
+    assert_eq!(pool.when_unavailable, WhenUnavailable::default());
+    assert_eq!(pool.retry, Retry::default());
+    assert_eq!(pool.timeouts, Timeouts::default());
+    let check = pool.health_check.clone().unwrap();
+    let at = check.at;
+    assert_eq!(
+        check,
+        HealthCheck {
+            at,
+            ..HealthCheck::default()
+        }
+    );
+    assert_eq!(
+        config.pools[1].health_check.clone().unwrap().probe,
+        Probe::Http(HttpProbe::default())
+    );
+    let silent = Config::parse(&super::with(""), None).unwrap();
+    assert_eq!(config.server, silent.server);
+}
+
+#[test]
+fn silence_gives_every_default() {
+    let config = Config::parse(&super::with(""), None).unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let server = ServerConf {
+        version: 1,
+        threads: cores,
+        max_retries: 10,
+        ..ServerConf::default()
+    };
+    assert_eq!(*config.server, server);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));
+    assert_eq!(
+        (config.access_log, config.trusted_proxies, config.file),
+        (None, vec![], None)
+    );
+    let pool = &config.pools[0];
+    let check = pool.health_check.clone().unwrap();
+    assert_eq!(
+        check,
+        HealthCheck {
+            at: pool.at,
+            ..HealthCheck::default()
+        }
+    );
+    assert_eq!((&pool.retry, &pool.timeouts), (&Retry::default(), &Timeouts::default()));
+}
+
+#[test]
+fn the_shipped_files_load() {
+    for file in ["conf/full.yaml", "conf/minimal.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert_eq!(Config::load(&path).map(|config| config.file), Ok(Some(path)));
+    }
+}

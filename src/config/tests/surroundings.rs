@@ -1,0 +1,132 @@
+//! `environment`: what a valid file still needs.
+
+use std::fs;
+use std::path::Path;
+
+use super::super::environment::names;
+use super::super::{Config, Mistake, environment};
+use super::at;
+
+const CERTIFICATE: &str = include_str!("pem/site.pem");
+const KEY: &str = include_str!("pem/site.key");
+const OTHER_KEY: &str = include_str!("pem/other.key");
+
+/// What is wrong with a listener whose files hold these two texts; `None` leaves a file out.
+fn tls(certificate: Option<&str>, key: Option<&str>) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("c.pem", certificate), ("k.pem", key)] {
+        if let Some(text) = text {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+    }
+    let text = "listeners:\n  - address: :443\n    tls: { certificates: [{ certificate: c.pem, key: k.pem }] }\n\
+                pools: { web: { backends: [127.0.0.1:1] } }\n";
+    let file = folder.path().join("lb.yaml");
+    fs::write(&file, text).unwrap();
+    said(&Config::load(&file).unwrap(), folder.path())
+}
+
+fn said(config: &Config, folder: &Path) -> Vec<String> {
+    let line = |m: Mistake| format!("{}:{}: {}: {}", m.at.line, m.at.column, m.key, m.message);
+    let folder = format!("{}/", folder.display());
+    environment(config)
+        .into_iter()
+        .map(line)
+        .map(|line| line.replace(&folder, ""))
+        .collect()
+}
+
+const AT: &str = "3:42: listeners[0].tls.certificates[0]";
+
+#[test]
+fn a_certificate_and_its_key_are_usable() {
+    assert_eq!(tls(Some(CERTIFICATE), Some(KEY)), [""; 0]);
+}
+
+#[test]
+fn both_files_must_be_readable() {
+    assert_eq!(
+        tls(None, None),
+        [
+            format!("{AT}.certificate: not usable here: cannot read c.pem: no such file or folder"),
+            format!("{AT}.key: not usable here: cannot read k.pem: no such file or folder"),
+        ]
+    );
+}
+
+#[test]
+fn both_files_must_hold_what_they_are_named_for() {
+    assert_eq!(
+        tls(Some(KEY), Some(KEY)),
+        [format!(
+            "{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it"
+        )]
+    );
+    assert_eq!(
+        tls(Some(CERTIFICATE), Some(CERTIFICATE)),
+        [format!(
+            "{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it"
+        )]
+    );
+    let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
+    assert_eq!(
+        tls(Some(broken), Some(KEY)),
+        [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]
+    );
+}
+
+#[test]
+fn the_key_must_be_the_certificates() {
+    assert_eq!(
+        tls(Some(CERTIFICATE), Some(OTHER_KEY)),
+        [format!(
+            "{AT}.certificate: not usable here: the certificate and the key do not fit: keys may not be consistent: KeyMismatch"
+        )]
+    );
+}
+
+#[test]
+fn names_must_resolve_wherever_they_stand() {
+    let text = "listeners: [{ address: :80 }]\npools:\n  web:\n    backends: [here:1, nowhere:2, 10.0.0.1:3]\n  \
+                api: { backends: [nowhere:2] }\nroutes: [{ pool: web }]\n";
+    let look_up = |(name, port): (&str, u16)| match name {
+        "here" => Ok(()),
+        _ => Err(format!("nobody at {name}:{port}")),
+    };
+    let mut said = names(&Config::parse(text, None).unwrap(), look_up);
+    said.sort_by_key(|mistake| mistake.at);
+    let message = "not usable here: cannot resolve 'nowhere': nobody at nowhere:2";
+    let expected = [
+        Mistake::new(at(4, 24), "pools.web.backends[1]", message),
+        Mistake::new(at(5, 21), "pools.api.backends[0]", message),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn localhost_resolves() {
+    let text = "listeners: [{ address: :80 }]\npools: { web: { backends: [localhost:1] } }\n";
+    assert_eq!(environment(&Config::parse(text, None).unwrap()), []);
+}
+
+#[test]
+fn the_access_log_must_be_writable_and_is_not_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |path: &str| {
+        let text = format!(
+            "listeners: [{{ address: :80 }}]\npools: {{ web: {{ backends: [127.0.0.1:1] }} }}\naccess_log: {path}\n"
+        );
+        Config::parse(&text, Some(&folder.path().join("lb.yaml"))).unwrap()
+    };
+    assert_eq!(said(&config("access.log"), folder.path()), [""; 0]);
+    assert!(!folder.path().join("access.log").exists());
+    assert_eq!(
+        said(&config("nowhere/access.log"), folder.path()),
+        ["0:0: access_log.path: not usable here: cannot write to nowhere/access.log: no such file or folder"]
+    );
+    assert_eq!(said(&config("/dev/null"), folder.path()), [""; 0]);
+    assert_eq!(
+        said(&config("/"), folder.path()),
+        ["0:0: access_log.path: not usable here: cannot write to /: it is a directory"]
+    );
+}
