@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::Local;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderName, Version};
-use log::warn;
+use log::{error, warn};
 use pingora_proxy::Session;
 use serde::Serialize;
 
@@ -30,8 +30,14 @@ const QUEUE: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct AccessLog {
     format: LogFormat,
-    lines: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+    writer: Arc<Writer>,
+}
+
+struct Writer {
+    /// Its thread begins with the first line: one that began before the process becomes a daemon would stay behind.
+    lines: OnceLock<Option<SyncSender<String>>>,
+    out: Mutex<Option<Box<dyn Write + Send>>>,
+    dropped: AtomicU64,
 }
 
 /// One request that has ended.
@@ -43,30 +49,29 @@ pub(crate) struct Entry<'a> {
 }
 
 impl AccessLog {
-    /// Open the log and start its writer.
+    /// Open the log.
     ///
     /// # Errors
-    /// What the system says about the file or the thread.
+    /// What the system says about the file.
     pub fn open(settings: &config::AccessLog) -> io::Result<Self> {
         let out: Box<dyn Write + Send> = match &settings.path {
             LogPath::Stdout => Box::new(io::stdout()),
             LogPath::Stderr => Box::new(io::stderr()),
             LogPath::File(path) => Box::new(append(path)?),
         };
-        let (lines, waiting) = sync_channel(QUEUE);
-        thread::Builder::new()
-            .name("access log".to_owned())
-            .spawn(move || write_all(&waiting, out))?;
         Ok(AccessLog {
             format: settings.format,
-            lines,
-            dropped: Arc::default(),
+            writer: Arc::new(Writer {
+                lines: OnceLock::new(),
+                out: Mutex::new(Some(out)),
+                dropped: AtomicU64::new(0),
+            }),
         })
     }
 
     /// Lines that could not be kept.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.writer.dropped.load(Relaxed)
     }
 
     pub(crate) fn write(&self, entry: &Entry<'_>) {
@@ -74,8 +79,26 @@ impl AccessLog {
             LogFormat::Combined => combined(entry),
             LogFormat::Json => json(entry),
         };
-        if self.lines.try_send(line).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+        let lines = self.writer.lines.get_or_init(|| self.writer.start());
+        let kept = lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        if !kept {
+            self.writer.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Writer {
+    /// Start the thread that writes; `None`, with a word in the error log, if the system has none to give.
+    fn start(&self) -> Option<SyncSender<String>> {
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let (lines, waiting) = sync_channel(QUEUE);
+        let thread = thread::Builder::new().name("access log".to_owned());
+        match thread.spawn(move || write_all(&waiting, out)) {
+            Ok(_) => Some(lines),
+            Err(e) => {
+                error!("the access log has no writer: {e}");
+                None
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access_log;
+pub mod admin;
+pub mod app;
 pub mod backend;
 pub mod config;
 pub mod ctx;

@@ -3,8 +3,12 @@
 //! What a request counts is a handle, looked up by its labels when a generation is built. What belongs to a backend is
 //! counted in its state, and read out when somebody scrapes.
 
+use std::time::Duration;
+
+use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::reason::Reason;
@@ -24,6 +28,111 @@ pub struct Metrics {
     durations: HistogramVec,
     failures: IntCounterVec,
     retries: IntCounterVec,
+}
+
+/// What is read of one backend when somebody scrapes.
+pub(crate) struct BackendSample<'a> {
+    pub(crate) pool: &'a str,
+    pub(crate) backend: &'a str,
+    pub(crate) state: &'static str,
+    pub(crate) admitted: bool,
+    pub(crate) in_flight: usize,
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) probes_passed: u64,
+    pub(crate) probes_failed: u64,
+    pub(crate) last_probe_age: Option<Duration>,
+}
+
+/// Backends' metrics, made anew for each scrape: their counts live in their states.
+pub(crate) struct BackendFamilies {
+    state: IntGaugeVec,
+    admitted: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    attempts: IntCounterVec,
+    probes: IntCounterVec,
+    last_probe_age: GaugeVec,
+}
+
+impl BackendFamilies {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let labels = ["pool", "backend"];
+        Ok(BackendFamilies {
+            state: IntGaugeVec::new(
+                Opts::new(
+                    "evenkeel_backend_state",
+                    "1 for the state that the backend is in by its health check.",
+                ),
+                &["pool", "backend", "state"],
+            )?,
+            admitted: IntGaugeVec::new(
+                Opts::new("evenkeel_backend_admitted", "1 if the backend may be picked now."),
+                &labels,
+            )?,
+            in_flight: IntGaugeVec::new(
+                Opts::new("evenkeel_backend_in_flight", "Attempts under way on the backend."),
+                &labels,
+            )?,
+            attempts: IntCounterVec::new(
+                Opts::new(
+                    "evenkeel_backend_attempts_total",
+                    "Attempts on the backend by how they ended.",
+                ),
+                &["pool", "backend", "outcome"],
+            )?,
+            probes: IntCounterVec::new(
+                Opts::new("evenkeel_health_checks_total", "Probes of the backend by their result."),
+                &["pool", "backend", "result"],
+            )?,
+            last_probe_age: GaugeVec::new(
+                Opts::new(
+                    "evenkeel_health_check_last_age_seconds",
+                    "How long ago the last probe of the backend ended.",
+                ),
+                &labels,
+            )?,
+        })
+    }
+
+    pub(crate) fn add(&self, sample: &BackendSample<'_>) {
+        let labels = [sample.pool, sample.backend];
+        let with = |last| [sample.pool, sample.backend, last];
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        self.state.with_label_values(&with(sample.state)).set(1);
+        self.admitted.with_label_values(&labels).set(i64::from(sample.admitted));
+        self.in_flight.with_label_values(&labels).set(gauge(sample.in_flight));
+        for (outcome, count) in [
+            ("succeeded", sample.succeeded),
+            ("failed", sample.failed),
+            ("cancelled", sample.cancelled),
+        ] {
+            self.attempts.with_label_values(&with(outcome)).inc_by(count);
+        }
+        for (result, count) in [("passed", sample.probes_passed), ("failed", sample.probes_failed)] {
+            self.probes.with_label_values(&with(result)).inc_by(count);
+        }
+        if let Some(age) = sample.last_probe_age {
+            self.last_probe_age.with_label_values(&labels).set(age.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
+        let families: [&dyn Collector; 6] = [
+            &self.state,
+            &self.admitted,
+            &self.in_flight,
+            &self.attempts,
+            &self.probes,
+            &self.last_probe_age,
+        ];
+        // The encoder takes a family without a sample for an error.
+        let filled = families
+            .into_iter()
+            .flat_map(Collector::collect)
+            .filter(|family| !family.get_metric().is_empty());
+        TextEncoder::new().encode(&filled.collect::<Vec<_>>(), out)
+    }
 }
 
 /// The handles of one pool.

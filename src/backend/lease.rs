@@ -48,11 +48,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.in_flight.fetch_sub(1, Relaxed);
-        let counts = &self.backend.counts;
+        let counters = &self.backend.counters;
         let counter = match self.outcome {
-            Outcome::Cancelled => &counts.cancelled,
-            Outcome::Succeeded => &counts.succeeded,
-            Outcome::Failed => &counts.failed,
+            Outcome::Cancelled => &counters.cancelled,
+            Outcome::Succeeded => &counters.succeeded,
+            Outcome::Failed => &counters.failed,
         };
         counter.fetch_add(1, Relaxed);
     }

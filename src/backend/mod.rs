@@ -28,23 +28,34 @@ pub struct BackendState {
     admitted: AtomicBool,
     in_flight: AtomicUsize,
     health: Mutex<HealthRecord>,
-    /// Counted by leases and probes, read when metrics are scraped.
-    pub(crate) counts: Counts,
+    counters: Counters,
 }
 
-/// What has happened on a backend, since the process started.
+/// Counted by leases and probes, read when somebody looks.
 #[derive(Default)]
-pub(crate) struct Counts {
-    /// Attempts that ended in a response below 500.
-    pub(crate) succeeded: AtomicU64,
-    /// Attempts that ended in a response of 500 and above, or in none.
-    pub(crate) failed: AtomicU64,
-    /// Attempts that the client gave up.
-    pub(crate) cancelled: AtomicU64,
-    pub(crate) probes_passed: AtomicU64,
-    pub(crate) probes_failed: AtomicU64,
+struct Counters {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+    probes_passed: AtomicU64,
+    probes_failed: AtomicU64,
     /// Unix time in milliseconds; 0 before the first.
     last_probe: AtomicU64,
+}
+
+/// What has happened on a backend since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts that ended in a response below 500.
+    pub succeeded: u64,
+    /// Attempts that ended in a response of 500 and above, or in none.
+    pub failed: u64,
+    /// Attempts that the client gave up, or that a stale connection ended.
+    pub cancelled: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
 }
 
 struct HealthRecord {
@@ -65,7 +76,7 @@ impl BackendState {
                 machine: health,
                 reason: None,
             }),
-            counts: Counts::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -100,11 +111,11 @@ impl BackendState {
     /// refreshes the [`Roster`], or picks go on as before.
     pub fn observe(&self, result: Result<(), String>, thresholds: Thresholds) -> Option<Change> {
         let counter = match result {
-            Ok(()) => &self.counts.probes_passed,
-            Err(_) => &self.counts.probes_failed,
+            Ok(()) => &self.counters.probes_passed,
+            Err(_) => &self.counters.probes_failed,
         };
         counter.fetch_add(1, Relaxed);
-        self.counts.last_probe.store(now_millis(), Relaxed);
+        self.counters.last_probe.store(now_millis(), Relaxed);
 
         let mut record = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let change = record.machine.observe(result.is_ok(), thresholds);
@@ -117,9 +128,20 @@ impl BackendState {
         change
     }
 
+    /// What has happened on it so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            succeeded: self.counters.succeeded.load(Relaxed),
+            failed: self.counters.failed.load(Relaxed),
+            cancelled: self.counters.cancelled.load(Relaxed),
+            probes_passed: self.counters.probes_passed.load(Relaxed),
+            probes_failed: self.counters.probes_failed.load(Relaxed),
+        }
+    }
+
     /// How long ago the last probe ended; `None` before the first.
     pub fn last_probe_age(&self) -> Option<Duration> {
-        match self.counts.last_probe.load(Relaxed) {
+        match self.counters.last_probe.load(Relaxed) {
             0 => None,
             at => Some(Duration::from_millis(now_millis().saturating_sub(at))),
         }

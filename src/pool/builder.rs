@@ -1,5 +1,6 @@
 //! How a pool is put together.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,12 +81,23 @@ impl PoolBuilder {
 
     /// The pool, picking by smooth weighted round robin.
     pub fn round_robin(self, metrics: &Metrics) -> Pool {
-        self.build::<RoundRobin>(metrics, |roster| Turns::of(roster))
+        let turns = |roster: &Arc<Roster>| Ok::<_, Infallible>(Turns::of(roster));
+        match self.build::<RoundRobin, _>(metrics, turns) {
+            Ok(pool) => pool,
+            Err(never) => match never {},
+        }
     }
 
     /// The pool, picking by any of pingora's selections or your own. `configure` makes the selection's configuration; what it
     /// keeps of the roster lets an algorithm see the state of each backend.
-    pub fn build<S>(self, metrics: &Metrics, configure: impl FnOnce(&Arc<Roster>) -> S::Config) -> Pool
+    ///
+    /// # Errors
+    /// Those of `configure`.
+    pub fn build<S, E>(
+        self,
+        metrics: &Metrics,
+        configure: impl FnOnce(&Arc<Roster>) -> Result<S::Config, E>,
+    ) -> Result<Pool, E>
     where
         S: BackendSelection + Send + Sync + 'static,
         S::Iter: BackendIter,
@@ -97,11 +109,11 @@ impl PoolBuilder {
             Some(Initial::Down) => Health::DOWN,
         };
         let roster = Roster::new(initial);
-        let configuration = configure(&roster);
+        let configuration = configure(&roster)?;
         let tracked = Tracked::new(&self.name, self.source, Arc::clone(&roster));
         let backends = Backends::new(Box::new(tracked));
         let balancer = LoadBalancer::<S>::from_backends_with_config(backends, Some(configuration));
-        Pool {
+        Ok(Pool {
             metrics: metrics.pool(&self.name),
             name: self.name,
             balancer: Box::new(balancer) as Box<dyn Balancer>,
@@ -112,7 +124,7 @@ impl PoolBuilder {
             timeouts: self.timeouts,
             check: self.check.map(|(check, settings)| (check, probing(&settings))),
             rediscover: self.rediscover,
-        }
+        })
     }
 }
 

@@ -1,0 +1,290 @@
+//! The composition root: the one place that knows everyone.
+//!
+//! [`App`] takes a validated configuration and what a library user adds to it, and makes a pingora `Server` of both:
+//! listeners, the proxy, the pools' background service, the admin pages.
+
+mod build;
+mod listen;
+mod registry;
+mod stop;
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use log::info;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::{Opt, ServerConf};
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::background::background_service;
+use pingora_core::services::{ServiceHandle, ServiceWithDependents};
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::health_check::HealthCheck;
+use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+
+use crate::admin::Admin;
+use crate::backend::Roster;
+use crate::config::{self, Config, ConfigError, ListenAddress, Mistake, Options};
+use crate::filter::Filter;
+use crate::metrics::Metrics;
+use crate::pool::PoolService;
+use crate::proxy::{Generation, Proxy};
+use listen::{Listening, Socket};
+use registry::Registry;
+
+/// How long requests in flight may take to finish when `grace_period_seconds` is not given. Pingora's own default is 300,
+/// more than any supervisor waits before it kills.
+const GRACE_PERIOD_SECONDS: u64 = 30;
+
+/// A load balancer, ready to run.
+pub struct App {
+    config: Config,
+    registry: Registry,
+}
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Become a daemon.
+    pub daemon: bool,
+    /// Take the listening sockets over from the running process.
+    pub upgrade: bool,
+}
+
+/// Why an [`App`] does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration names what nobody registered, or gives it options that it refuses.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something else that should not happen.
+    #[error("cannot start: {0}")]
+    Start(String),
+}
+
+impl App {
+    /// An app that runs `config`.
+    pub fn new(config: Config) -> Self {
+        App {
+            config,
+            registry: Registry::default(),
+        }
+    }
+
+    /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.
+    #[must_use]
+    pub fn filter<F: Filter + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn(&Options) -> Result<F, Mistake> + Send + Sync + 'static,
+    ) -> Self {
+        self.registry
+            .add_filter(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self
+    }
+
+    /// Register a health check: `health_check: { NAME: {…} }` in a pool makes one with `make`. Interval, timeout, `rise`
+    /// and `fall` are the pool's; the check's own thresholds are not asked.
+    #[must_use]
+    pub fn health_check<C: HealthCheck + Send + Sync + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn(&Options) -> Result<C, Mistake> + Send + Sync + 'static,
+    ) -> Self {
+        self.registry
+            .add_check(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self
+    }
+
+    /// Register a source of backends: `discovery: { NAME: {…} }` in a pool makes one with `make`.
+    #[must_use]
+    pub fn discovery<D: ServiceDiscovery + Send + Sync + 'static>(
+        mut self,
+        name: &str,
+        make: impl Fn(&Options) -> Result<D, Mistake> + Send + Sync + 'static,
+    ) -> Self {
+        self.registry
+            .add_source(name, Box::new(move |options| Ok(Box::new(make(options)?))));
+        self
+    }
+
+    /// Register an algorithm: `balance: NAME` or `balance: { NAME: {…} }` in a pool. `configure` makes its configuration;
+    /// through the roster an algorithm sees the state of each backend.
+    #[must_use]
+    pub fn balance<S>(
+        mut self,
+        name: &str,
+        configure: impl Fn(&Options, &Arc<Roster>) -> Result<S::Config, Mistake> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: BackendSelection + Send + Sync + 'static,
+        S::Iter: BackendIter,
+        S::Config: 'static,
+    {
+        self.registry.add_balance::<S>(name, configure);
+        self
+    }
+
+    /// Find what is wrong without starting: names that nobody registered, options that their owners refuse, and what is
+    /// not usable here.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut mistakes = config::environment(&self.config);
+        match Metrics::new() {
+            Ok(metrics) => {
+                let more = build::build(&self.config, &self.registry, &metrics)
+                    .err()
+                    .unwrap_or_default();
+                // What the surroundings refuse is also refused when it is built.
+                mistakes.extend(more.into_iter().filter(|m| m.at != config::Position::default()));
+            }
+            Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
+        }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::new(self.config.file.as_deref(), mistakes))
+        }
+    }
+
+    /// Run until a signal ends it. Does not return unless it could not start.
+    ///
+    /// # Errors
+    /// Why it could not start; nothing is left half started.
+    pub fn run(self, options: RunOptions) -> Result<(), RunError> {
+        let metrics = Arc::new(Metrics::new().map_err(|e| RunError::Start(e.to_string()))?);
+        let generation = self.generation(&metrics)?;
+        let sockets = self.bind(options.upgrade)?;
+        let conf = server_conf(&self.config.server).map_err(RunError::Start)?;
+
+        let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
+        server.bootstrap();
+        self.add_services(&mut server, generation, metrics, sockets)?;
+        server.run(RunArgs {
+            shutdown_signal: Box::new(stop::Signals),
+        });
+        Ok(())
+    }
+
+    fn generation(&self, metrics: &Metrics) -> Result<Arc<ArcSwap<Generation>>, ConfigError> {
+        match build::build(&self.config, &self.registry, metrics) {
+            Ok(generation) => Ok(Arc::new(ArcSwap::from_pointee(generation))),
+            Err(mistakes) => Err(ConfigError::new(self.config.file.as_deref(), mistakes)),
+        }
+    }
+
+    /// Every socket of the configuration: the listeners' in their order, then the admin's.
+    fn bind(&self, take_over: bool) -> Result<Vec<Socket>, RunError> {
+        let admin = self
+            .config
+            .admin
+            .as_ref()
+            .map(|admin| ListenAddress::Tcp(admin.address));
+        let addresses = self
+            .config
+            .listeners
+            .iter()
+            .map(|listener| &listener.address)
+            .chain(&admin);
+        let bind = |address: &ListenAddress| {
+            listen::bind(address, take_over).map_err(|source| RunError::Listen {
+                address: address.to_string(),
+                source,
+            })
+        };
+        addresses.map(bind).collect()
+    }
+
+    fn add_services(
+        &self,
+        server: &mut Server,
+        generation: Arc<ArcSwap<Generation>>,
+        metrics: Arc<Metrics>,
+        sockets: Vec<Socket>,
+    ) -> Result<(), RunError> {
+        let pools = PoolService::new(generation.load().pools.clone());
+        let settled = pools.settled();
+        let stop = stop::Stop::new(Arc::clone(&generation));
+        let stopping = stop.stopping();
+        let pools = server.add_service(background_service("pools", pools));
+
+        let addresses: Vec<String> = sockets.iter().map(|socket| socket.address.to_string()).collect();
+        let mut sockets = sockets.into_iter();
+        let (mut plain, mut h2c) = (
+            self.proxy(server, &generation, false),
+            self.proxy(server, &generation, true),
+        );
+        let (mut any_plain, mut any_h2c) = (false, false);
+        for (listener, socket) in self.config.listeners.iter().zip(sockets.by_ref()) {
+            info!("listening on {}", socket.address);
+            let (service, used) = if listener.h2c {
+                (&mut h2c, &mut any_h2c)
+            } else {
+                (&mut plain, &mut any_plain)
+            };
+            *used = true;
+            service
+                .add(socket, listener.tls.as_ref())
+                .map_err(|e| RunError::Start(e.to_string()))?;
+        }
+        for (service, used) in [(plain, any_plain), (h2c, any_h2c)] {
+            if used {
+                add_after(server, service, &pools);
+            }
+        }
+        if let Some(socket) = sockets.next() {
+            info!("admin on {}", socket.address);
+            let admin = Admin::new(generation, metrics, settled, stopping, addresses);
+            let mut service = Listening::new("admin", admin, Some(1));
+            service.add(socket, None).map_err(|e| RunError::Start(e.to_string()))?;
+            server.add_service(service);
+        }
+        server.add_service(background_service("stop", stop));
+        Ok(())
+    }
+
+    fn proxy(
+        &self,
+        server: &Server,
+        generation: &Arc<ArcSwap<Generation>>,
+        h2c: bool,
+    ) -> Listening<pingora_proxy::HttpProxy<Proxy>> {
+        let mut proxy = pingora_proxy::http_proxy(&server.configuration, Proxy::new(Arc::clone(generation)));
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(self.config.limits.idle_timeout);
+        proxy.server_options = Some(options);
+        Listening::new(if h2c { "proxy h2c" } else { "proxy" }, proxy, None)
+    }
+}
+
+/// Add a service that begins when `first` is ready.
+fn add_after(server: &mut Server, service: impl ServiceWithDependents + 'static, first: &ServiceHandle) {
+    let handle = server.add_service(service);
+    handle.add_dependency(first);
+}
+
+fn pingora_options(options: RunOptions) -> Opt {
+    let mut opt = Opt::default();
+    opt.daemon = options.daemon;
+    opt.upgrade = options.upgrade;
+    opt
+}
+
+/// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.
+fn server_conf(configured: &ServerConf) -> Result<ServerConf, String> {
+    let copy = serde_json::to_value(configured).and_then(serde_json::from_value);
+    let mut conf: ServerConf = copy.map_err(|e| e.to_string())?;
+    conf.grace_period_seconds.get_or_insert(GRACE_PERIOD_SECONDS);
+    Ok(conf)
+}

@@ -1,0 +1,88 @@
+//! What library users register under a name of their own, for the configuration to name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+
+use crate::backend::Roster;
+use crate::config::{Extension, Mistake, Options};
+use crate::discovery::Source;
+use crate::filter::Filter;
+use crate::health::Check;
+use crate::metrics::Metrics;
+use crate::pool::{Pool, PoolBuilder};
+
+type Make<T> = Box<dyn Fn(&Options) -> Result<T, Mistake> + Send + Sync>;
+type MakePool = Box<dyn Fn(PoolBuilder, &Metrics, &Options) -> Result<Pool, Mistake> + Send + Sync>;
+
+/// What is registered, by kind and name.
+#[derive(Default)]
+pub(super) struct Registry {
+    filters: BTreeMap<String, Make<Arc<dyn Filter>>>,
+    checks: BTreeMap<String, Make<Check>>,
+    sources: BTreeMap<String, Make<Source>>,
+    balances: BTreeMap<String, MakePool>,
+}
+
+impl Registry {
+    pub(super) fn add_filter(&mut self, name: &str, make: Make<Arc<dyn Filter>>) {
+        self.filters.insert(name.to_owned(), make);
+    }
+
+    pub(super) fn add_check(&mut self, name: &str, make: Make<Check>) {
+        self.checks.insert(name.to_owned(), make);
+    }
+
+    pub(super) fn add_source(&mut self, name: &str, make: Make<Source>) {
+        self.sources.insert(name.to_owned(), make);
+    }
+
+    pub(super) fn add_balance<S>(
+        &mut self,
+        name: &str,
+        configure: impl Fn(&Options, &Arc<Roster>) -> Result<S::Config, Mistake> + Send + Sync + 'static,
+    ) where
+        S: BackendSelection + Send + Sync + 'static,
+        S::Iter: BackendIter,
+        S::Config: 'static,
+    {
+        let make = move |builder: PoolBuilder, metrics: &Metrics, options: &Options| {
+            builder.build::<S, _>(metrics, |roster| configure(options, roster))
+        };
+        self.balances.insert(name.to_owned(), Box::new(make));
+    }
+
+    pub(super) fn filter(&self, named: &Extension) -> Result<Arc<dyn Filter>, Mistake> {
+        find(&self.filters, "filter", named)?(&named.options)
+    }
+
+    pub(super) fn check(&self, named: &Extension) -> Result<Check, Mistake> {
+        find(&self.checks, "health check", named)?(&named.options)
+    }
+
+    pub(super) fn source(&self, named: &Extension) -> Result<Source, Mistake> {
+        find(&self.sources, "discovery", named)?(&named.options)
+    }
+
+    pub(super) fn pool(&self, builder: PoolBuilder, metrics: &Metrics, named: &Extension) -> Result<Pool, Mistake> {
+        find(&self.balances, "balance", named)?(builder, metrics, &named.options)
+    }
+}
+
+fn find<'a, T>(registered: &'a BTreeMap<String, T>, kind: &str, named: &Extension) -> Result<&'a T, Mistake> {
+    registered.get(&named.name).ok_or_else(|| {
+        let near = registered
+            .keys()
+            .find(|name| strsim::damerau_levenshtein(name, &named.name) <= 2);
+        let known: Vec<&str> = registered.keys().map(String::as_str).collect();
+        let help = match (near, &known[..]) {
+            (Some(name), _) => format!("did you mean '{name}'?"),
+            (None, []) => "this program has none of its own".to_owned(),
+            (None, known) => format!("this program has {}", known.join(", ")),
+        };
+        named
+            .options
+            .mistake(format!("unknown {kind} '{}', {help}", named.name))
+    })
+}
