@@ -58,20 +58,16 @@ def contestant_list(allowed):
     return parse
 
 
-def build(names, profile, with_lines=False):
+def build(names, profile):
     """Builds those of the contestants that are ours and returns the folder with the binaries."""
     targets = []
     if "evenkeel" in names:
         targets += ["--bin", "evenkeel"]
     if "minimal" in names:
         targets += ["--example", "minimal"]
-    environment = dict(os.environ)
-    if with_lines:
-        prefix = f"CARGO_PROFILE_{profile.upper().replace('-', '_')}"
-        environment.update({f"{prefix}_DEBUG": "line-tables-only", f"{prefix}_STRIP": "none"})
     if targets:
         command = ["cargo", "build", "--profile", profile, *targets]
-        if subprocess.run(command, cwd=REPOSITORY, env=environment).returncode != 0:
+        if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
             raise Failure(f"failed: {' '.join(command)}")
     return os.path.join(target_folder(), "debug" if profile == "dev" else profile)
 
