@@ -65,10 +65,11 @@ def build(names, profile):
         targets += ["--bin", "evenkeel"]
     if "minimal" in names:
         targets += ["--example", "minimal"]
-    if targets:
-        command = ["cargo", "build", "--profile", profile, *targets]
-        if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
-            raise Failure(f"failed: {' '.join(command)}")
+    if not targets:
+        return None
+    command = ["cargo", "build", "--profile", profile, *targets]
+    if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
+        raise Failure(f"failed: {' '.join(command)}")
     return os.path.join(target_folder(), "debug" if profile == "dev" else profile)
 
 
@@ -308,7 +309,7 @@ def minimal(stage, port, origins):
 
 
 def evenkeel(stage, port, origins, health_check=None):
-    (admin,) = free_ports(1)
+    admin = next(each for each in free_ports(2) if each != port)
     backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
     probing = f"\n    health_check: {health_check}" if health_check else ""
     config = f"""version: 1
