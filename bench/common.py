@@ -1,0 +1,375 @@
+"""What the benchmarks share: building, free ports, origins, contestants, and ending every process."""
+
+import argparse
+import http.client
+import json
+import os
+import pwd
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ORIGINS = 3
+# As many headers as a small real request has: parsing and copying them is part of a proxy's work.
+REQUEST_HEADERS = {
+    "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate, br",
+    "User-Agent": "evenkeel-bench/1.0",
+}
+CASES = {
+    "small": ("/", b"Hello, world\n"),
+    "16k": ("/16k", b"0123456789abcdef" * 1024),
+}
+
+
+class Failure(Exception):
+    """A benchmark that cannot go on, with what to tell its user."""
+
+
+def find_program(name):
+    # Debian keeps nginx and haproxy in a folder that is not in an ordinary user's PATH.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    return shutil.which(name, path=path)
+
+
+def require_programs(names):
+    missing = [name for name in names if not find_program(name)]
+    if missing:
+        raise Failure(f"missing: {', '.join(missing)}\ntry: apt-get install -y nginx haproxy wrk valgrind")
+
+
+def contestant_list(allowed):
+    """Parser of a `--only` argument."""
+
+    def parse(text):
+        names = list(dict.fromkeys(text.split(",")))
+        for name in names:
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(allowed)}")
+        return names
+
+    return parse
+
+
+def build(names, profile):
+    """Builds those of the contestants that are ours and returns the folder with the binaries."""
+    targets = []
+    if "evenkeel" in names:
+        targets += ["--bin", "evenkeel"]
+    if "minimal" in names:
+        targets += ["--example", "minimal"]
+    if not targets:
+        return None
+    command = ["cargo", "build", "--profile", profile, *targets]
+    if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
+        raise Failure(f"failed: {' '.join(command)}")
+    return os.path.join(target_folder(), "debug" if profile == "dev" else profile)
+
+
+def target_folder():
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
+    metadata = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(metadata)["target_directory"]
+
+
+def free_ports(count):
+    """Ports nobody listens on, outside the range from which the kernel takes those of outgoing connections."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        low, high = map(int, file.read().split())
+    candidates = [port for port in range(10000, 65000) if not low <= port <= high]
+    held = []
+    try:
+        for port in random.sample(candidates, len(candidates)):
+            if len(held) == count:
+                break
+            probe = socket.socket()
+            try:
+                probe.bind(("127.0.0.1", port))
+                held.append(probe)
+            except OSError:
+                probe.close()
+        if len(held) < count:
+            raise Failure("not enough free ports on 127.0.0.1")
+        return [probe.getsockname()[1] for probe in held]
+    finally:
+        for probe in held:
+            probe.close()
+
+
+class Process:
+    """One program in a session of its own, so that all its processes can be found and a Ctrl-C reaches only us."""
+
+    def __init__(self, name, command, folder):
+        self.name = name
+        self.log = os.path.join(folder, f"{name}.log")
+        with open(self.log, "wb") as log:
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+            )
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def members(self):
+        """The process ids of the program and its workers."""
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        return [pid for pid in pids if session_of(pid) == self.pid]
+
+    def cpu_seconds(self):
+        """User and system time so far."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        fields = [stat_fields(pid) for pid in self.members()]
+        return tuple(sum(int(field[i]) for field in fields if field) / ticks for i in (11, 12))
+
+    def memory_mib(self, key):
+        return sum(status_kib(pid, key) for pid in self.members()) / 1024
+
+    def stop(self):
+        # SIGINT is the fast shutdown of all contestants; SIGTERM would make some of them wait for their clients.
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGINT)
+        try:
+            self.child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        for pid in self.members():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def failure(self, what):
+        with open(self.log, errors="replace") as log:
+            return Failure(f"{self.name}: {what}\n{''.join(log.readlines()[-10:])}".rstrip())
+
+
+def stat_fields(pid):
+    """/proc/PID/stat from its third field on: the second may contain anything."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def session_of(pid):
+    fields = stat_fields(pid)
+    return int(fields[3]) if fields else None
+
+
+def status_kib(pid, key):
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith(f"{key}:"):
+                    return int(line.split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+class Stage:
+    """A temporary folder and the processes started in it; both end with it, whatever happens."""
+
+    def __init__(self, binaries):
+        self.binaries = binaries
+        self.processes = []
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        enough = 65536 if most == resource.RLIM_INFINITY else min(most, 65536)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+        self.folder = tempfile.mkdtemp(prefix="evenkeel-bench-")
+        return self
+
+    def __exit__(self, *_):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for process in reversed(self.processes):
+            process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def start(self, name, command):
+        process = Process(name, command, self.folder)
+        self.processes.append(process)
+        return process
+
+    def start_origins(self):
+        """One nginx process is all three origins: it must cost the machine as little as possible."""
+        ports = free_ports(ORIGINS)
+        process = self.start("origins", nginx_command(self, "origins", origins_config(ports)))
+        for port in ports:
+            wait_for(process, port, answers_well)
+        return ports
+
+    def start_contestant(self, name, origins, wrapper=(), **options):
+        """Starts a contestant, checks its answers, and returns it with its port."""
+        (port,) = free_ports(1)
+        command = CONTESTANTS[name](self, port, origins, **options)
+        process = self.start(name, [*wrapper, *command])
+        wait_for(process, port, uses_all_origins)
+        return process, port
+
+
+def origins_config(ports):
+    server = """
+    server {{
+        listen 127.0.0.1:{port};
+        add_header X-Origin {port};
+        location = / {{ return 200 "Hello, world\\n"; }}
+        location = /16k {{ set $part "{part}"; return 200 "{parts}"; }}
+    }}"""
+    # A single nginx parameter may not be longer than 4 KiB.
+    part, parts = "0123456789abcdef" * 64, "$part" * 16
+    return "".join(server.format(port=port, part=part, parts=parts) for port in ports)
+
+
+def nginx_command(stage, name, servers):
+    temporary = "".join(
+        f"    {kind}_temp_path {name}-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    # As root, workers would become a user who cannot enter the temporary folder.
+    user = f"user {pwd.getpwuid(0).pw_name};\n" if os.geteuid() == 0 else ""
+    config = f"""{user}daemon off;
+worker_processes 1;
+pid {name}.pid;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    # Without these, connections would be closed every thousand requests or, between rounds, after a minute.
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+{temporary}{servers}
+}}
+"""
+    path = stage.write(f"{name}.conf", config)
+    return [find_program("nginx"), "-e", "stderr", "-p", stage.folder, "-c", path]
+
+
+def nginx(stage, port, origins):
+    servers = "".join(f" server 127.0.0.1:{origin};" for origin in origins)
+    config = f"""
+    upstream web {{
+       {servers}
+        keepalive 128;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1h;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://web;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}"""
+    return nginx_command(stage, "nginx", config)
+
+
+def haproxy(stage, port, origins):
+    servers = "".join(f"    server s{origin} 127.0.0.1:{origin}\n" for origin in origins)
+    config = f"""global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    http-reuse always
+listen web
+    bind 127.0.0.1:{port}
+    balance roundrobin
+{servers}"""
+    return [find_program("haproxy"), "-db", "-f", stage.write("haproxy.cfg", config)]
+
+
+def minimal(stage, port, origins):
+    program = os.path.join(stage.binaries, "examples", "minimal")
+    return [program, *(f"127.0.0.1:{each}" for each in (port, *origins))]
+
+
+def evenkeel(stage, port, origins, health_check=None):
+    admin = next(each for each in free_ports(2) if each != port)
+    backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
+    probing = f"\n    health_check: {health_check}" if health_check else ""
+    config = f"""version: 1
+threads: 1
+listeners: [{{ address: 127.0.0.1:{port} }}]
+pools:
+  web:
+    backends: [{backends}]{probing}
+routes: [{{ pool: web }}]
+admin: {{ address: 127.0.0.1:{admin} }}
+"""
+    return [os.path.join(stage.binaries, "evenkeel"), "-c", stage.write("evenkeel.yaml", config)]
+
+
+CONTESTANTS = {"evenkeel": evenkeel, "minimal": minimal, "nginx": nginx, "haproxy": haproxy}
+
+
+def wait_for(process, port, check, patience=60):
+    """Repeats the check until it passes: a contestant may first have to probe its backends."""
+    deadline = time.monotonic() + patience
+    while True:
+        if process.child.poll() is not None:
+            raise process.failure(f"ended with {process.child.returncode} before it answered")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            return check(connection)
+        except (OSError, http.client.HTTPException, Failure) as failure:
+            if time.monotonic() > deadline:
+                raise process.failure(str(failure)) from failure
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+def answers_well(connection):
+    """Both bodies must arrive unchanged. Returns which origins answered."""
+    return {expect_answer(connection, case) for case in CASES}
+
+
+def uses_all_origins(connection):
+    seen = set().union(*(answers_well(connection) for _ in range(2 * ORIGINS)))
+    if len(seen) != ORIGINS:
+        raise Failure(f"used {len(seen)} of {ORIGINS} origins")
+
+
+def expect_answer(connection, case):
+    path, body = CASES[case]
+    connection.request("GET", path, headers=REQUEST_HEADERS)
+    response = connection.getresponse()
+    if (response.status, response.read()) != (200, body):
+        raise Failure(f"wrong answer to GET {path}: status {response.status}")
+    return response.headers["X-Origin"]
+
+
+def main(run):
+    """Runs a benchmark; its exit status is what `run` returns."""
+    try:
+        sys.exit(run())
+    except Failure as failure:
+        print(f"{os.path.basename(sys.argv[0])}: {failure}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
