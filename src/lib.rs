@@ -5,6 +5,7 @@ pub mod access_log;
 pub mod admin;
 pub mod app;
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod ctx;
 pub mod discovery;

@@ -1,0 +1,45 @@
+//! Asks the admin address of a running process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pingora::http::RequestHeader;
+use pingora_core::Result;
+use pingora_core::connectors::http::Connector;
+use pingora_core::upstreams::peer::HttpPeer;
+
+/// A process that does not answer its admin address by then is not well.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// GET a page: its status and body.
+pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, fetch(admin, path)).await });
+    match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(e)) => Err(format!(
+            "no answer from {admin}, is evenkeel running there? ({})",
+            e.etype.as_str()
+        )),
+        Err(_) => Err(format!("no answer from {admin} within {LIMIT:?}")),
+    }
+}
+
+async fn fetch(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>)> {
+    let peer = HttpPeer::new(admin, false, String::new());
+    let (mut session, _) = Connector::<()>::new(None).get_http_session(&peer).await?;
+    let mut request = RequestHeader::build("GET", path.as_bytes(), Some(1))?;
+    request.insert_header(http::header::HOST, admin.to_string())?;
+    session.write_request_header(Box::new(request)).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    let status = session.response_header().map_or(0, |response| response.status.as_u16());
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_response_body().await? {
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, body))
+}

@@ -1,0 +1,58 @@
+//! `evenkeel -c FILE`, `evenkeel --listen … --to …`, and `-t`.
+
+use std::process::ExitCode;
+
+use super::{Arguments, failed, load, wrong};
+use crate::app::{App, RunError, RunOptions};
+use crate::config::{Config, ConfigError};
+
+pub(super) fn run(arguments: &Arguments, extend: &impl Fn(App) -> App) -> ExitCode {
+    let config = match configuration(arguments) {
+        Some(Ok(config)) => config,
+        Some(Err(e)) => return wrong(e),
+        None => {
+            return wrong("what to run? evenkeel -c FILE, evenkeel --listen ADDRESS --to HOST:PORT, or evenkeel demo");
+        }
+    };
+    let app = extend(App::new(config));
+    if arguments.test {
+        return match (app.check(), &arguments.conf) {
+            (Err(e), _) => wrong(e),
+            (Ok(()), Some(file)) => {
+                println!("{}: valid", file.display());
+                ExitCode::SUCCESS
+            }
+            (Ok(()), None) => ExitCode::SUCCESS,
+        };
+    }
+    start_log();
+    let options = RunOptions {
+        daemon: arguments.daemon,
+        upgrade: arguments.upgrade,
+    };
+    end(app.run(options))
+}
+
+fn configuration(arguments: &Arguments) -> Option<Result<Config, ConfigError>> {
+    match (&arguments.conf, &arguments.listen) {
+        (Some(file), _) => Some(load(file)),
+        (None, Some(listen)) => Some(Config::quick(listen, &arguments.to)),
+        (None, None) => None,
+    }
+}
+
+/// The exit code for how an app ended.
+pub(super) fn end(result: Result<(), RunError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Config(e)) => wrong(e),
+        Err(e) => failed(e),
+    }
+}
+
+/// The error log: to stderr, ours from `info`, pingora's from `error` (it warns of every scanner); `RUST_LOG` changes both.
+pub(super) fn start_log() {
+    let env = env_logger::Env::default()
+        .default_filter_or("info,pingora_core=error,pingora_proxy=error,pingora_load_balancing=error");
+    env_logger::Builder::from_env(env).format_target(false).init();
+}
