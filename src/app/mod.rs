@@ -73,10 +73,7 @@ pub enum RunError {
 impl App {
     /// An app that runs `config`.
     pub fn new(config: Config) -> Self {
-        App {
-            config,
-            registry: Registry::default(),
-        }
+        App { config, registry: Registry::default() }
     }
 
     /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.
@@ -86,8 +83,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<F, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_filter(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self.registry.add_filter(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
         self
     }
 
@@ -99,8 +95,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<C, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_check(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self.registry.add_check(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
         self
     }
 
@@ -111,8 +106,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<D, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_source(name, Box::new(move |options| Ok(Box::new(make(options)?))));
+        self.registry.add_source(name, Box::new(move |options| Ok(Box::new(make(options)?))));
         self
     }
 
@@ -142,19 +136,13 @@ impl App {
         let mut mistakes = config::environment(&self.config);
         match Metrics::new() {
             Ok(metrics) => {
-                let more = build::build(&self.config, &self.registry, &metrics)
-                    .err()
-                    .unwrap_or_default();
+                let more = build::build(&self.config, &self.registry, &metrics).err().unwrap_or_default();
                 // What the surroundings refuse is also refused when it is built.
                 mistakes.extend(more.into_iter().filter(|m| m.at != config::Position::default()));
             }
             Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::new(self.config.file.as_deref(), mistakes))
-        }
+        if mistakes.is_empty() { Ok(()) } else { Err(ConfigError::new(self.config.file.as_deref(), mistakes)) }
     }
 
     /// Run until a signal ends it. Does not return unless it could not start.
@@ -170,9 +158,7 @@ impl App {
         let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
         server.bootstrap();
         self.add_services(&mut server, generation, metrics, sockets)?;
-        server.run(RunArgs {
-            shutdown_signal: Box::new(stop::Signals),
-        });
+        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals) });
         Ok(())
     }
 
@@ -185,22 +171,10 @@ impl App {
 
     /// Every socket of the configuration: the listeners' in their order, then the admin's.
     fn bind(&self, take_over: bool) -> Result<Vec<Socket>, RunError> {
-        let admin = self
-            .config
-            .admin
-            .as_ref()
-            .map(|admin| ListenAddress::Tcp(admin.address));
-        let addresses = self
-            .config
-            .listeners
-            .iter()
-            .map(|listener| &listener.address)
-            .chain(&admin);
+        let admin = self.config.admin.as_ref().map(|admin| ListenAddress::Tcp(admin.address));
+        let addresses = self.config.listeners.iter().map(|listener| &listener.address).chain(&admin);
         let bind = |address: &ListenAddress| {
-            listen::bind(address, take_over).map_err(|source| RunError::Listen {
-                address: address.to_string(),
-                source,
-            })
+            listen::bind(address, take_over).map_err(|source| RunError::Listen { address: address.to_string(), source })
         };
         addresses.map(bind).collect()
     }
@@ -220,22 +194,13 @@ impl App {
 
         let addresses: Vec<String> = sockets.iter().map(|socket| socket.address.to_string()).collect();
         let mut sockets = sockets.into_iter();
-        let (mut plain, mut h2c) = (
-            self.proxy(server, &generation, false),
-            self.proxy(server, &generation, true),
-        );
+        let (mut plain, mut h2c) = (self.proxy(server, &generation, false), self.proxy(server, &generation, true));
         let (mut any_plain, mut any_h2c) = (false, false);
         for (listener, socket) in self.config.listeners.iter().zip(sockets.by_ref()) {
             info!("listening on {}", socket.address);
-            let (service, used) = if listener.h2c {
-                (&mut h2c, &mut any_h2c)
-            } else {
-                (&mut plain, &mut any_plain)
-            };
+            let (service, used) = if listener.h2c { (&mut h2c, &mut any_h2c) } else { (&mut plain, &mut any_plain) };
             *used = true;
-            service
-                .add(socket, listener.tls.as_ref())
-                .map_err(|e| RunError::Start(e.to_string()))?;
+            service.add(socket, listener.tls.as_ref()).map_err(|e| RunError::Start(e.to_string()))?;
         }
         for (service, used) in [(plain, any_plain), (h2c, any_h2c)] {
             if used {
@@ -275,10 +240,7 @@ fn add_after(server: &mut Server, service: impl ServiceWithDependents + 'static,
 }
 
 fn pingora_options(options: RunOptions) -> Opt {
-    let mut opt = Opt::default();
-    opt.daemon = options.daemon;
-    opt.upgrade = options.upgrade;
-    opt
+    Opt { daemon: options.daemon, upgrade: options.upgrade, ..Opt::default() }
 }
 
 /// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.

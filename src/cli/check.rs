@@ -14,11 +14,7 @@ pub(super) fn check(file: &Path, as_json: bool, extend: &impl Fn(App) -> App) ->
     match (result, as_json) {
         (result, true) => {
             println!("{}", to_json(file, result.as_ref().err()));
-            if result.is_ok() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(WRONG)
-            }
+            if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
         }
         (Ok(()), false) => {
             println!("{}: valid", file.display());

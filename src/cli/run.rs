@@ -26,10 +26,7 @@ pub(super) fn run(arguments: &Arguments, extend: &impl Fn(App) -> App) -> ExitCo
         };
     }
     start_log();
-    let options = RunOptions {
-        daemon: arguments.daemon,
-        upgrade: arguments.upgrade,
-    };
+    let options = RunOptions { daemon: arguments.daemon, upgrade: arguments.upgrade };
     end(app.run(options))
 }
 

@@ -109,10 +109,7 @@ pub(super) fn names(config: &Config, look_up: impl Fn((&str, u16)) -> Result<(),
     for chunk in lookups.chunks(LOOKUPS) {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| look_up(*name))).collect();
-            running
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(Ok(())))
-                .collect()
+            running.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect()
         });
         for (((name, _), places), answer) in chunk.iter().zip(answers) {
             let Err(message) = answer else { continue };

@@ -29,11 +29,7 @@ fn tls(certificate: Option<&str>, key: Option<&str>) -> Vec<String> {
 fn said(config: &Config, folder: &Path) -> Vec<String> {
     let line = |m: Mistake| format!("{}:{}: {}: {}", m.at.line, m.at.column, m.key, m.message);
     let folder = format!("{}/", folder.display());
-    environment(config)
-        .into_iter()
-        .map(line)
-        .map(|line| line.replace(&folder, ""))
-        .collect()
+    environment(config).into_iter().map(line).map(|line| line.replace(&folder, "")).collect()
 }
 
 const AT: &str = "3:42: listeners[0].tls.certificates[0]";
@@ -58,21 +54,14 @@ fn both_files_must_be_readable() {
 fn both_files_must_hold_what_they_are_named_for() {
     assert_eq!(
         tls(Some(KEY), Some(KEY)),
-        [format!(
-            "{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it"
-        )]
+        [format!("{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it")]
     );
     assert_eq!(
         tls(Some(CERTIFICATE), Some(CERTIFICATE)),
-        [format!(
-            "{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it"
-        )]
+        [format!("{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it")]
     );
     let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
-    assert_eq!(
-        tls(Some(broken), Some(KEY)),
-        [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]
-    );
+    assert_eq!(tls(Some(broken), Some(KEY)), [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]);
 }
 
 #[test]
