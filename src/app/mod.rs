@@ -127,22 +127,32 @@ impl App {
         self
     }
 
-    /// Find what is wrong without starting: names that nobody registered, options that their owners refuse, and what is
-    /// not usable here.
+    /// Find what would keep it from starting, without starting: names that nobody registered, options that their owners
+    /// refuse, files that are not usable here.
     ///
     /// # Errors
     /// Every mistake.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = config::environment(&self.config);
-        match Metrics::new() {
-            Ok(metrics) => {
-                let more = build::build(&self.config, &self.registry, &metrics).err().unwrap_or_default();
-                // What the surroundings refuse is also refused when it is built.
-                mistakes.extend(more.into_iter().filter(|m| m.at != config::Position::default()));
+        if mistakes.is_empty() {
+            match Metrics::new() {
+                Ok(metrics) => {
+                    mistakes = build::build(&self.config, &self.registry, &metrics).err().unwrap_or_default()
+                }
+                Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
             }
-            Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(ConfigError::new(self.config.file.as_deref(), mistakes)) }
+        if mistakes.is_empty() { Ok(()) } else { Err(self.error(mistakes)) }
+    }
+
+    /// What [`App::check`] lets pass because a start would, too: backend names that do not resolve here.
+    pub fn warnings(&self) -> Option<ConfigError> {
+        let unresolved = config::unresolved(&self.config);
+        (!unresolved.is_empty()).then(|| self.error(unresolved))
+    }
+
+    fn error(&self, mistakes: Vec<Mistake>) -> ConfigError {
+        ConfigError::new(self.config.file.as_deref(), mistakes)
     }
 
     /// Run until a signal ends it. Does not return unless it could not start.
@@ -151,7 +161,13 @@ impl App {
     /// Why it could not start; nothing is left half started.
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let metrics = Arc::new(Metrics::new().map_err(|e| RunError::Start(e.to_string()))?);
-        let generation = self.generation(&metrics)?;
+        let mistakes = config::environment(&self.config);
+        if !mistakes.is_empty() {
+            return Err(self.error(mistakes).into());
+        }
+        let generation =
+            build::build(&self.config, &self.registry, &metrics).map_err(|mistakes| self.error(mistakes))?;
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
         let sockets = self.bind(options.upgrade)?;
         let conf = server_conf(&self.config.server).map_err(RunError::Start)?;
 
@@ -160,13 +176,6 @@ impl App {
         self.add_services(&mut server, generation, metrics, sockets)?;
         server.run(RunArgs { shutdown_signal: Box::new(stop::Signals) });
         Ok(())
-    }
-
-    fn generation(&self, metrics: &Metrics) -> Result<Arc<ArcSwap<Generation>>, ConfigError> {
-        match build::build(&self.config, &self.registry, metrics) {
-            Ok(generation) => Ok(Arc::new(ArcSwap::from_pointee(generation))),
-            Err(mistakes) => Err(ConfigError::new(self.config.file.as_deref(), mistakes)),
-        }
     }
 
     /// Every socket of the configuration: the listeners' in their order, then the admin's.

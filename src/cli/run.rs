@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Arguments, failed, load, wrong};
+use super::{Arguments, check, failed, load, wrong};
 use crate::app::{App, RunError, RunOptions};
 use crate::config::{Config, ConfigError};
 
@@ -14,16 +14,12 @@ pub(super) fn run(arguments: &Arguments, extend: &impl Fn(App) -> App) -> ExitCo
             return wrong("what to run? evenkeel -c FILE, evenkeel --listen ADDRESS --to HOST:PORT, or evenkeel demo");
         }
     };
+    if let (true, Some(file)) = (arguments.test, &arguments.conf) {
+        return check::check(file, false, extend);
+    }
     let app = extend(App::new(config));
     if arguments.test {
-        return match (app.check(), &arguments.conf) {
-            (Err(e), _) => wrong(e),
-            (Ok(()), Some(file)) => {
-                println!("{}: valid", file.display());
-                ExitCode::SUCCESS
-            }
-            (Ok(()), None) => ExitCode::SUCCESS,
-        };
+        return app.check().map_or_else(wrong, |()| ExitCode::SUCCESS);
     }
     start_log();
     let options = RunOptions { daemon: arguments.daemon, upgrade: arguments.upgrade };
