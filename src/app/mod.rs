@@ -17,14 +17,14 @@ use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::background::background_service;
-use pingora_core::services::{ServiceHandle, ServiceWithDependents};
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::admin::Admin;
 use crate::backend::Roster;
-use crate::config::{self, Config, ConfigError, ListenAddress, Mistake, Options};
+use crate::config::{self, Config, ConfigError, ListenAddress, Listener, Mistake, Options};
 use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::PoolService;
@@ -137,7 +137,9 @@ impl App {
         if mistakes.is_empty() {
             match Metrics::new() {
                 Ok(metrics) => {
-                    mistakes = build::build(&self.config, &self.registry, &metrics).err().unwrap_or_default()
+                    // Without the log: to open it would make it.
+                    let config = Config { access_log: None, ..self.config.clone() };
+                    mistakes = build::build(&config, &self.registry, &metrics).err().unwrap_or_default();
                 }
                 Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
             }
@@ -193,7 +195,7 @@ impl App {
         server: &mut Server,
         generation: Arc<ArcSwap<Generation>>,
         metrics: Arc<Metrics>,
-        sockets: Vec<Socket>,
+        mut sockets: Vec<Socket>,
     ) -> Result<(), RunError> {
         let pools = PoolService::new(generation.load().pools.clone());
         let settled = pools.settled();
@@ -202,21 +204,20 @@ impl App {
         let pools = server.add_service(background_service("pools", pools));
 
         let addresses: Vec<String> = sockets.iter().map(|socket| socket.address.to_string()).collect();
-        let mut sockets = sockets.into_iter();
-        let (mut plain, mut h2c) = (self.proxy(server, &generation, false), self.proxy(server, &generation, true));
-        let (mut any_plain, mut any_h2c) = (false, false);
-        for (listener, socket) in self.config.listeners.iter().zip(sockets.by_ref()) {
-            info!("listening on {}", socket.address);
-            let (service, used) = if listener.h2c { (&mut h2c, &mut any_h2c) } else { (&mut plain, &mut any_plain) };
-            *used = true;
-            service.add(socket, listener.tls.as_ref()).map_err(|e| RunError::Start(e.to_string()))?;
-        }
-        for (service, used) in [(plain, any_plain), (h2c, any_h2c)] {
-            if used {
-                add_after(server, service, &pools);
+        let admin_socket = self.config.admin.as_ref().and_then(|_| sockets.pop());
+        let listeners = self.config.listeners.iter().zip(sockets);
+        // HTTP/2 by prior knowledge is an option of a whole pingora service.
+        let (h2c, plain): (Vec<_>, Vec<_>) = listeners.partition(|(listener, _)| listener.h2c);
+        for (name, listeners) in [("proxy", plain), ("proxy h2c", h2c)] {
+            if listeners.is_empty() {
+                continue;
             }
+            let proxy = self.proxy(server, Arc::clone(&generation), name == "proxy h2c");
+            let service = listening(name, proxy, listeners)?;
+            // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
+            server.add_service(service).add_dependency(&pools);
         }
-        if let Some(socket) = sockets.next() {
+        if let Some(socket) = admin_socket {
             info!("admin on {}", socket.address);
             let admin = Admin::new(generation, metrics, settled, stopping, addresses);
             let mut service = Listening::new("admin", admin, Some(1));
@@ -227,25 +228,27 @@ impl App {
         Ok(())
     }
 
-    fn proxy(
-        &self,
-        server: &Server,
-        generation: &Arc<ArcSwap<Generation>>,
-        h2c: bool,
-    ) -> Listening<pingora_proxy::HttpProxy<Proxy>> {
-        let mut proxy = pingora_proxy::http_proxy(&server.configuration, Proxy::new(Arc::clone(generation)));
+    fn proxy(&self, server: &Server, generation: Arc<ArcSwap<Generation>>, h2c: bool) -> HttpProxy<Proxy> {
+        let mut proxy = http_proxy(&server.configuration, Proxy::new(generation));
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(self.config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        Listening::new(if h2c { "proxy h2c" } else { "proxy" }, proxy, None)
+        proxy
     }
 }
 
-/// Add a service that begins when `first` is ready.
-fn add_after(server: &mut Server, service: impl ServiceWithDependents + 'static, first: &ServiceHandle) {
-    let handle = server.add_service(service);
-    handle.add_dependency(first);
+fn listening(
+    name: &str,
+    proxy: HttpProxy<Proxy>,
+    listeners: Vec<(&Listener, Socket)>,
+) -> Result<Listening<HttpProxy<Proxy>>, RunError> {
+    let mut service = Listening::new(name, proxy, None);
+    for (listener, socket) in listeners {
+        info!("listening on {}", socket.address);
+        service.add(socket, listener.tls.as_ref()).map_err(|e| RunError::Start(e.to_string()))?;
+    }
+    Ok(service)
 }
 
 fn pingora_options(options: RunOptions) -> Opt {
