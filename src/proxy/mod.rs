@@ -152,8 +152,8 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         error.as_up();
         let reason = failure::of_connect(&error.etype);
-        let again = exchange.end_failed_attempt(&error, reason, false);
-        // Nothing was sent: whatever the method.
+        // Nothing was sent: safe whatever the method.
+        let again = exchange.end_failed_attempt(&error, reason, false, true);
         error.set_retry(again);
         error
     }
@@ -203,18 +203,15 @@ impl ProxyHttp for Proxy {
         reused: bool,
     ) -> Box<Error> {
         let broken = retry::Broken {
-            reused,
             response_started: session.response_written().is_some_and(|r| !r.status.is_informational()),
             body_kept: !session.as_ref().retry_buffer_truncated(),
         };
         let safe = retry::may_send_again(&session.req_header().method, &error, &broken);
-        let left_over = if error.esource == ErrorSource::Upstream {
-            let stale = retry::stale(&error, broken.reused);
-            exchange.end_failed_attempt(&error, failure::of_backend(&error.etype), stale)
-        } else {
-            false
+        let again = error.esource == ErrorSource::Upstream && {
+            let (reason, stale) = (failure::of_backend(&error.etype), retry::stale(&error, reused));
+            exchange.end_failed_attempt(&error, reason, stale, safe)
         };
-        error.set_retry(safe && left_over);
+        error.set_retry(again);
         error
     }
 
