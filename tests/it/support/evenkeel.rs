@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, LIMIT, Response, signal, wait_until};
+use super::{Client, Response, signal, wait_until};
 
 /// A running process, ended with the test.
 pub struct Evenkeel {
@@ -22,6 +23,9 @@ pub struct Evenkeel {
     pub listeners: Vec<SocketAddr>,
     pub admin: SocketAddr,
 }
+
+/// How long a process that no test asks to end well may take for it.
+const SHORT: Duration = Duration::from_millis(50);
 
 /// What a configuration gets unless it says otherwise.
 const DEFAULTS: [(&str, &str); 5] = [
@@ -211,11 +215,10 @@ impl Evenkeel {
 impl Drop for Evenkeel {
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
-            let pid = self.pid();
-            let _ = Command::new("sh").args(["-c", &format!("kill -TERM {pid}; kill -TERM {pid}")]).status();
-            let began = std::time::Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < LIMIT / 10 {
-                thread::sleep(std::time::Duration::from_millis(5));
+            let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status();
+            let began = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < SHORT {
+                thread::sleep(SHORT / 10);
             }
             let _ = self.child.kill();
             let _ = self.child.wait();
