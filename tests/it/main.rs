@@ -3,11 +3,15 @@
 
 mod support;
 
+mod admin;
 mod balancing;
 mod errors;
 mod failover;
 mod health;
 mod large;
 mod layering;
+mod lifecycle;
+mod logs;
 mod proxying;
+mod robustness;
 mod wrong_input;

@@ -99,6 +99,11 @@ impl Client {
     pub fn finish(&mut self) {
         self.tcp.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
     }
+
+    /// The same if the other side has not closed.
+    pub fn finish_if_open(&mut self) {
+        let _ = self.tcp.as_ref().map(|stream| stream.shutdown(Shutdown::Write));
+    }
 }
 
 /// GET a path on a connection of its own.

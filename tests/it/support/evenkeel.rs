@@ -106,7 +106,7 @@ impl Evenkeel {
         };
         (evenkeel.listeners, evenkeel.admin) = (behind("listening on "), behind("admin on ")[0]);
         wait_until("/healthz says 200", || {
-            Client::try_connect(evenkeel.admin).is_ok_and(|mut c| c.try_get("/healthz").is_ok_and(|r| r.status == 200))
+            evenkeel.page_if_any("/healthz").is_some_and(|page| page.status == 200)
         });
         evenkeel
     }
@@ -166,6 +166,11 @@ impl Evenkeel {
     #[track_caller]
     pub fn page(&self, path: &str) -> Response {
         super::get(self.admin, path)
+    }
+
+    /// The same from a process that may be gone.
+    pub fn page_if_any(&self, path: &str) -> Option<Response> {
+        Client::try_connect(self.admin).ok()?.try_get(path).ok()
     }
 
     /// A sample of `/metrics` by its name and labels as they are printed; 0 if there is none.
