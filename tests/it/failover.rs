@@ -59,11 +59,7 @@ fn closes_on_the_second() -> Origin {
     let first = std::sync::Mutex::new(std::collections::HashSet::new());
     Origin::new(move |exchange| {
         exchange.body()?;
-        if first.lock().unwrap().insert(exchange.connection) {
-            exchange.ok("hello")
-        } else {
-            Ok(Then::Close)
-        }
+        if first.lock().unwrap().insert(exchange.connection) { exchange.ok("hello") } else { Ok(Then::Close) }
     })
 }
 
@@ -149,6 +145,64 @@ fn a_post_on_a_kept_connection_reaches_the_backend_once() {
     assert_eq!((response.status, response.reason()), (502, "backend_closed"));
     let pays = origin.seen().iter().filter(|seen| seen.head.word(1) == "/pay").count();
     assert_eq!(pays, 1);
+}
+
+#[test]
+fn a_put_is_sent_again_with_all_of_its_body() {
+    let closing = Origin::new(|exchange| {
+        exchange.body()?;
+        Ok(Then::Close)
+    });
+    let good = Origin::new(|exchange| {
+        let body = exchange.body()?;
+        exchange.ok(&String::from_utf8(body).unwrap())
+    });
+    let evenkeel = Evenkeel::start(&pool(&[closing.address, good.address], ""));
+    let mut client = evenkeel.client();
+    for framing in
+        ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"]
+    {
+        client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\n{framing}"));
+        assert_eq!(client.read().text(), "hello", "{framing}");
+    }
+    let line = &evenkeel.requests(1)[0];
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &serde_json::Value::Null), "{line}");
+    assert!(closing.count() >= 1);
+}
+
+#[test]
+fn a_put_that_is_too_large_to_keep_is_not_sent_again() {
+    let origins = [(); 2].map(|()| {
+        Origin::new(|exchange| {
+            exchange.body()?;
+            Ok(Then::Close)
+        })
+    });
+    let addresses = origins.each_ref().map(|origin| origin.address);
+    let evenkeel = Evenkeel::start(&pool(&addresses, ""));
+    let mut client = evenkeel.client();
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n");
+    client.send(vec![b'x'; 1_000_000]);
+    let response = client.read();
+    assert_eq!((response.status, response.reason()), (502, "backend_closed"));
+    assert_eq!(origins[0].count() + origins[1].count(), 1);
+}
+
+#[test]
+fn a_large_post_reaches_another_backend_when_the_first_refuses() {
+    let mut closed = Origin::saying("closed");
+    closed.stop();
+    let good = Origin::new(|exchange| {
+        let length = exchange.body()?.len();
+        exchange.ok(&length.to_string())
+    });
+    let evenkeel = Evenkeel::start(&pool(&[closed.address, good.address], ""));
+    let mut client = evenkeel.client();
+    for _ in 0..4 {
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n");
+        client.send(vec![b'x'; 1_000_000]);
+        assert_eq!(client.read().text(), "1000000");
+    }
 }
 
 #[test]

@@ -24,10 +24,7 @@ const PERIOD: usize = 65_521;
 impl Pattern {
     fn new() -> Pattern {
         let mut random = fastrand::Rng::with_seed(1);
-        Pattern {
-            bytes: (0..PERIOD).map(|_| random.u8(..)).collect(),
-            at: 0,
-        }
+        Pattern { bytes: (0..PERIOD).map(|_| random.u8(..)).collect(), at: 0 }
     }
 }
 

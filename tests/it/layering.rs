@@ -8,20 +8,12 @@ use std::path::Path;
 const MAY: [(&str, &[&str]); 15] = [
     ("cli", &["app", "admin", "config"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
-    (
-        "proxy",
-        &[
-            "pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config",
-        ],
-    ),
+    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config"]),
     ("access_log", &["ctx", "config"]),
     ("filter", &["ctx"]),
     ("route", &["config"]),
     ("ctx", &["pool", "backend", "reason"]),
-    (
-        "pool",
-        &["selection", "health", "discovery", "backend", "metrics", "config"],
-    ),
+    ("pool", &["selection", "health", "discovery", "backend", "metrics", "config"]),
     ("selection", &["backend", "config"]),
     ("health", &["backend", "config"]),
     ("discovery", &["backend", "config"]),

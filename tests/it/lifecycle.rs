@@ -94,9 +94,8 @@ fn a_second_signal_ends_at_once() {
 fn the_grace_period_is_an_end() {
     let (origin, _gate) = gated();
     let pools = pool(&[origin.address], "");
-    let mut evenkeel = Evenkeel::start(&format!(
-        "grace_period_seconds: 1\ngraceful_shutdown_timeout_seconds: 1\n{pools}"
-    ));
+    let mut evenkeel =
+        Evenkeel::start(&format!("grace_period_seconds: 1\ngraceful_shutdown_timeout_seconds: 1\n{pools}"));
     let mut client = evenkeel.client();
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     wait_until("the request is at the backend", || origin.count() == 1);

@@ -122,7 +122,7 @@ fn json_has_every_field() {
     let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
     let mut client = evenkeel.client();
     client.send(
-        "POST /a?b=%22\" HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: a \"b\"\r\nReferer: http://r/\r\n\
+        "POST /a?b=%22 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: a \"b\"\r\nReferer: http://r/\r\n\
          Content-Length: 3\r\n\r\nabc",
     );
     let response = client.read();
@@ -135,6 +135,7 @@ fn json_has_every_field() {
         ("request_id", &id),
         ("method", "POST"),
         ("host", "shop.example"),
+        ("path", "/a?b=%22"),
         ("protocol", "HTTP/1.1"),
         ("referer", "http://r/"),
         ("user_agent", "a \"b\""),
@@ -146,7 +147,6 @@ fn json_has_every_field() {
     for (key, value) in [("status", 200), ("bytes_sent", 5), ("bytes_received", 3)] {
         assert_eq!(line[key], value, "{key} in {line}");
     }
-    assert!(line["path"].as_str().unwrap().starts_with("/a?b="), "{line}");
     assert_eq!((&line["reused"], line["reason"].is_null()), (&false.into(), true), "{line}");
     let attempts = line["attempts"].as_array().unwrap();
     assert_eq!((attempts.len(), &attempts[0]["backend"]), (1, &backend.into()), "{line}");
@@ -167,7 +167,9 @@ fn the_log_names_the_backend_that_failed() {
     assert_eq!(line["attempts"][0]["backend"], origin.address.to_string(), "{line}");
     let warned = evenkeel.lines("connect_failed");
     assert_eq!(warned.len(), 1, "{}", evenkeel.log());
-    assert!(warned[0].contains("WARN") && warned[0].contains("pool web") && warned[0].contains(&origin.address.to_string()));
+    assert!(
+        warned[0].contains("WARN") && warned[0].contains("pool web") && warned[0].contains(&origin.address.to_string())
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod balancing;
+mod connections;
 mod errors;
 mod failover;
 mod health;
@@ -14,4 +15,5 @@ mod lifecycle;
 mod logs;
 mod proxying;
 mod robustness;
+mod tls;
 mod wrong_input;

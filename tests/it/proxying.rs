@@ -31,7 +31,9 @@ fn get_head_and_post_pass_through() {
     assert_eq!(client.read().text(), "POST /p [hello]");
     assert_eq!(origin.last().head.header("content-length"), Some("5"));
 
-    client.send("POST /c HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n");
+    client.send(
+        "POST /c HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
+    );
     assert_eq!(client.read().text(), "POST /c [hello]");
     assert_eq!(origin.last().head.header("transfer-encoding"), Some("chunked"));
 
@@ -46,10 +48,9 @@ fn get_head_and_post_pass_through() {
 fn responses_of_every_framing_pass_through() {
     let origin = Origin::new(|exchange| {
         let (bytes, then) = match exchange.path() {
-            "/chunked" => (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
-                Then::Keep,
-            ),
+            "/chunked" => {
+                ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", Then::Keep)
+            }
             "/length" => ("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nabcdefg", Then::Keep),
             "/close" => ("HTTP/1.1 200 OK\r\n\r\nabcdefg", Then::Close),
             "/close10" => ("HTTP/1.0 200 OK\r\n\r\nabcdefg", Then::Close),

@@ -93,7 +93,8 @@ fn answer(evenkeel: &Evenkeel, what: &str, request: &[u8]) -> Option<u16> {
 #[test]
 fn ten_thousand_malformed_requests() {
     const THREADS: u64 = 8;
-    let seed = std::env::var("EVENKEEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed =
+        std::env::var("EVENKEEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("EVENKEEL_SEED={seed}");
     let origin = Origin::saying("hello");
     let evenkeel = Evenkeel::start(&format!("access_log: off\n{}", pool(&[origin.address], "")));
@@ -107,7 +108,9 @@ fn ten_thousand_malformed_requests() {
                         let (what, request) = malformed(&mut random);
                         let status = answer(evenkeel, what, &request);
                         let fine = match status {
-                            Some(status) => (400..500).contains(&status) || (what == "bytes beyond ASCII" && status == 200),
+                            Some(status) => {
+                                (400..500).contains(&status) || (what == "bytes beyond ASCII" && status == 200)
+                            }
                             None => true,
                         };
                         assert!(fine, "{status:?} for {what}: {:?}", String::from_utf8_lossy(&request));

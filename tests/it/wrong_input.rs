@@ -132,7 +132,8 @@ fn a_certificate_that_is_none() {
         fs::write(dir.path().join(name), "hello\n").unwrap();
     }
     let file = dir.path().join("lb.yaml");
-    let tls = "listeners:\n  - address: 127.0.0.1:0\n    tls: { certificates: [{ certificate: site.pem, key: site.key }] }\n";
+    let tls =
+        "listeners:\n  - address: 127.0.0.1:0\n    tls: { certificates: [{ certificate: site.pem, key: site.key }] }\n";
     let rest = "admin: { address: 127.0.0.1:0 }\npools: { web: { backends: ['127.0.0.1:1'] } }\n";
     fs::write(&file, format!("{tls}{rest}")).unwrap();
     let said = refused_file(&file);

@@ -29,19 +29,13 @@ impl Client {
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         let tcp = stream.try_clone()?;
-        Ok(Client {
-            wire: BufReader::with_capacity(64 * 1024, Box::new(stream)),
-            tcp: Some(tcp),
-        })
+        Ok(Client { wire: BufReader::with_capacity(64 * 1024, Box::new(stream)), tcp: Some(tcp) })
     }
 
     pub fn connect_unix(path: &Path) -> Client {
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
-        Client {
-            wire: BufReader::new(Box::new(stream)),
-            tcp: None,
-        }
+        Client { wire: BufReader::new(Box::new(stream)), tcp: None }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {

@@ -87,13 +87,8 @@ impl Evenkeel {
                 lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
         });
-        let mut evenkeel = Evenkeel {
-            child,
-            log,
-            dir,
-            listeners: Vec::new(),
-            admin: SocketAddr::from(([0, 0, 0, 0], 0)),
-        };
+        let mut evenkeel =
+            Evenkeel { child, log, dir, listeners: Vec::new(), admin: SocketAddr::from(([0, 0, 0, 0], 0)) };
         wait_until("the log says 'admin on'", || {
             let ended = evenkeel.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended: {}\n{}", ended.unwrap(), evenkeel.log());
@@ -105,9 +100,7 @@ impl Evenkeel {
             addresses.filter_map(|address| address.trim().parse().ok()).collect()
         };
         (evenkeel.listeners, evenkeel.admin) = (behind("listening on "), behind("admin on ")[0]);
-        wait_until("/healthz says 200", || {
-            evenkeel.page_if_any("/healthz").is_some_and(|page| page.status == 200)
-        });
+        wait_until("/healthz says 200", || evenkeel.page_if_any("/healthz").is_some_and(|page| page.status == 200));
         evenkeel
     }
 

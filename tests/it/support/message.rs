@@ -52,8 +52,7 @@ impl Head {
     }
 
     fn chunked(&self) -> bool {
-        self.header("transfer-encoding")
-            .is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
+        self.header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
     }
 
     fn length(&self) -> Option<u64> {
@@ -85,7 +84,8 @@ fn copy_chunks(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<u64> 
         let mut line = String::new();
         from.read_line(&mut line)?;
         let size = line.trim_end().split(';').next().unwrap_or_default();
-        let size = u64::from_str_radix(size, 16).map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "no chunk"))?;
+        let size =
+            u64::from_str_radix(size, 16).map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "no chunk"))?;
         if size == 0 {
             // Trailers, up to the empty line.
             while line.trim_end() != "" {

@@ -32,6 +32,12 @@ pub struct Seen {
     pub body: Option<u64>,
 }
 
+impl Seen {
+    fn is_probe(&self) -> bool {
+        self.head.header("user-agent").is_some_and(|agent| agent.contains("health check"))
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     seen: Mutex<Vec<Seen>>,
@@ -146,14 +152,17 @@ impl Origin {
 
     /// The requests so far, health checks aside.
     pub fn seen(&self) -> Vec<Seen> {
-        let probe = |seen: &&Seen| !seen.head.header("user-agent").is_some_and(|agent| agent.contains("health check"));
-        self.shared.seen.lock().unwrap().iter().filter(probe).cloned().collect()
+        self.those(|seen| !seen.is_probe())
     }
 
     /// The health checks so far.
     pub fn probes(&self) -> Vec<Seen> {
-        let probe = |seen: &&Seen| seen.head.header("user-agent").is_some_and(|agent| agent.contains("health check"));
-        self.shared.seen.lock().unwrap().iter().filter(probe).cloned().collect()
+        self.those(Seen::is_probe)
+    }
+
+    fn those(&self, which: impl Fn(&Seen) -> bool) -> Vec<Seen> {
+        let seen = self.shared.seen.lock().unwrap();
+        seen.iter().filter(|seen| which(seen)).cloned().collect()
     }
 
     /// The last request.
@@ -165,6 +174,11 @@ impl Origin {
     /// How many requests came so far, health checks aside.
     pub fn count(&self) -> usize {
         self.seen().len()
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.shared.open.lock().unwrap().len()
     }
 
     /// How many connections were made so far.
@@ -186,21 +200,10 @@ fn serve(socket: Socket, shared: &Shared, script: &Script) {
     while let Ok(Some(head)) = Head::read(&mut wire) {
         let number = {
             let mut seen = shared.seen.lock().unwrap();
-            seen.push(Seen {
-                head: head.clone(),
-                connection,
-                at: Instant::now(),
-                body: None,
-            });
+            seen.push(Seen { head: head.clone(), connection, at: Instant::now(), body: None });
             seen.len() - 1
         };
-        let mut exchange = Exchange {
-            head,
-            connection,
-            wire: &mut wire,
-            number,
-            shared,
-        };
+        let mut exchange = Exchange { head, connection, wire: &mut wire, number, shared };
         if !matches!(script(&mut exchange), Ok(Then::Keep)) {
             break;
         }
