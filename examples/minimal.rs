@@ -59,10 +59,7 @@ fn main() -> ExitCode {
         }
     };
 
-    let conf = ServerConf {
-        threads: 1,
-        ..ServerConf::default()
-    };
+    let conf = ServerConf { threads: 1, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut proxy = http_proxy_service(&server.configuration, Minimal(balancer));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -61,11 +61,7 @@ impl AccessLog {
         };
         Ok(AccessLog {
             format: settings.format,
-            writer: Arc::new(Writer {
-                lines: OnceLock::new(),
-                out: Mutex::new(Some(out)),
-                dropped: AtomicU64::new(0),
-            }),
+            writer: Arc::new(Writer { lines: OnceLock::new(), out: Mutex::new(Some(out)), dropped: AtomicU64::new(0) }),
         })
     }
 
@@ -113,11 +109,8 @@ fn write_all(waiting: &Receiver<String>, out: Box<dyn Write + Send>) {
     let mut failed = false;
     while let Ok(line) = waiting.recv() {
         let mut result = writeln!(out, "{line}");
-        loop {
-            match waiting.try_recv() {
-                Ok(line) => result = result.and(writeln!(out, "{line}")),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(line) = waiting.try_recv() {
+            result = result.and(writeln!(out, "{line}"));
         }
         result = result.and(out.flush());
         // Once, on entering: a full disk would otherwise fill the error log too.
@@ -140,22 +133,11 @@ fn combined(entry: &Entry<'_>) -> String {
         None => write!(line, "unix:"),
     };
     let user = basic_user(entry.session);
-    let _ = write!(
-        line,
-        " - {} [{}] \"",
-        user.as_deref().unwrap_or("-"),
-        Local::now().format("%d/%b/%Y:%H:%M:%S %z")
-    );
+    let _ = write!(line, " - {} [{}] \"", user.as_deref().unwrap_or("-"), Local::now().format("%d/%b/%Y:%H:%M:%S %z"));
     escape(&mut line, request.method.as_str().as_bytes());
     line.push(' ');
     escape(&mut line, request.raw_path());
-    let _ = write!(
-        line,
-        " {}\" {} {} \"",
-        protocol(request.version),
-        entry.status,
-        entry.session.body_bytes_sent()
-    );
+    let _ = write!(line, " {}\" {} {} \"", protocol(request.version), entry.status, entry.session.body_bytes_sent());
     escape_header(&mut line, entry.session, &REFERER);
     line.push_str("\" \"");
     escape_header(&mut line, entry.session, &USER_AGENT);
@@ -173,12 +155,7 @@ fn protocol(version: Version) -> &'static str {
 
 /// The name of HTTP basic authentication, as nginx's `$remote_user`.
 fn basic_user(session: &Session) -> Option<String> {
-    let value = session
-        .req_header()
-        .headers
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
+    let value = session.req_header().headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -269,7 +246,7 @@ fn json(entry: &Entry<'_>) -> String {
         referer: text(REFERER),
         user_agent: text(USER_AGENT),
         pool: ctx.pool().map(|pool| pool.name()),
-        backend: ctx.backend().map(|backend| backend.label()),
+        backend: ctx.backend().or(ctx.failed.last().map(|attempt| &attempt.backend)).map(|backend| backend.label()),
         attempts: failed.chain(last).collect(),
         reused: ctx.attempt.reused,
         connect_ms: ctx.attempt.connect.map(millis),

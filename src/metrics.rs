@@ -14,9 +14,8 @@ use prometheus::{
 use crate::reason::Reason;
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
-];
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 /// The `code` label: the class of the status. 499 is apart, for it is nobody's answer.
 const CODE_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
@@ -60,10 +59,7 @@ impl BackendFamilies {
         let labels = ["pool", "backend"];
         Ok(BackendFamilies {
             state: IntGaugeVec::new(
-                Opts::new(
-                    "evenkeel_backend_state",
-                    "1 for the state that the backend is in by its health check.",
-                ),
+                Opts::new("evenkeel_backend_state", "1 for the state that the backend is in by its health check."),
                 &["pool", "backend", "state"],
             )?,
             admitted: IntGaugeVec::new(
@@ -75,10 +71,7 @@ impl BackendFamilies {
                 &labels,
             )?,
             attempts: IntCounterVec::new(
-                Opts::new(
-                    "evenkeel_backend_attempts_total",
-                    "Attempts on the backend by how they ended.",
-                ),
+                Opts::new("evenkeel_backend_attempts_total", "Attempts on the backend by how they ended."),
                 &["pool", "backend", "outcome"],
             )?,
             probes: IntCounterVec::new(
@@ -102,11 +95,9 @@ impl BackendFamilies {
         self.state.with_label_values(&with(sample.state)).set(1);
         self.admitted.with_label_values(&labels).set(i64::from(sample.admitted));
         self.in_flight.with_label_values(&labels).set(gauge(sample.in_flight));
-        for (outcome, count) in [
-            ("succeeded", sample.succeeded),
-            ("failed", sample.failed),
-            ("cancelled", sample.cancelled),
-        ] {
+        for (outcome, count) in
+            [("succeeded", sample.succeeded), ("failed", sample.failed), ("cancelled", sample.cancelled)]
+        {
             self.attempts.with_label_values(&with(outcome)).inc_by(count);
         }
         for (result, count) in [("passed", sample.probes_passed), ("failed", sample.probes_failed)] {
@@ -118,19 +109,10 @@ impl BackendFamilies {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        let families: [&dyn Collector; 6] = [
-            &self.state,
-            &self.admitted,
-            &self.in_flight,
-            &self.attempts,
-            &self.probes,
-            &self.last_probe_age,
-        ];
+        let families: [&dyn Collector; 6] =
+            [&self.state, &self.admitted, &self.in_flight, &self.attempts, &self.probes, &self.last_probe_age];
         // The encoder takes a family without a sample for an error.
-        let filled = families
-            .into_iter()
-            .flat_map(Collector::collect)
-            .filter(|family| !family.get_metric().is_empty());
+        let filled = families.into_iter().flat_map(Collector::collect).filter(|family| !family.get_metric().is_empty());
         TextEncoder::new().encode(&filled.collect::<Vec<_>>(), out)
     }
 }
@@ -167,10 +149,7 @@ impl Metrics {
                 &["pool"],
             )?,
             failures: IntCounterVec::new(
-                Opts::new(
-                    "evenkeel_request_failures_total",
-                    "Requests without an answer of a backend, by the reason.",
-                ),
+                Opts::new("evenkeel_request_failures_total", "Requests without an answer of a backend, by the reason."),
                 &["pool", "reason"],
             )?,
             retries: IntCounterVec::new(

@@ -51,13 +51,7 @@ impl Admin {
         stopping: watch::Receiver<bool>,
         listeners: Vec<String>,
     ) -> Self {
-        Admin {
-            generation,
-            metrics,
-            settled,
-            stopping,
-            listeners,
-        }
+        Admin { generation, metrics, settled, stopping, listeners }
     }
 
     fn page(&self, path: &str) -> Page {
@@ -79,10 +73,7 @@ impl Admin {
         if *self.stopping.borrow() {
             text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
         } else if !*self.settled.borrow() {
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "starting: not every backend has been probed\n",
-            )
+            text(StatusCode::SERVICE_UNAVAILABLE, "starting: not every backend has been probed\n")
         } else {
             text(StatusCode::OK, "ready\n")
         }

@@ -24,17 +24,9 @@ const SOURCES_EVERY: Duration = Duration::from_secs(10);
 /// Every name that nobody registered, and every option that its owner refuses.
 pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> Result<Generation, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let pools: Vec<_> = config
-        .pools
-        .iter()
-        .map(|pool| build_pool(pool, registry, metrics))
-        .collect();
+    let pools: Vec<_> = config.pools.iter().map(|pool| build_pool(pool, registry, metrics)).collect();
     let pools: Vec<_> = all(pools, &mut mistakes).into_iter().map(Arc::new).collect();
-    let filters: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| build_filters(&route.filters, registry))
-        .collect();
+    let filters: Vec<_> = config.routes.iter().map(|route| build_filters(&route.filters, registry)).collect();
     let filters: Vec<_> = filters.into_iter().map(|made| all(made, &mut mistakes)).collect();
     let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
     let access_log = access_log.map_err(|e| {
@@ -49,12 +41,7 @@ pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> 
     }
     Ok(Generation {
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
-        routes: config
-            .routes
-            .iter()
-            .zip(filters)
-            .map(|(route, filters)| build_route(route, filters, &pools))
-            .collect(),
+        routes: config.routes.iter().zip(filters).map(|(route, filters)| build_route(route, filters, &pools)).collect(),
         pools,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -65,10 +52,7 @@ pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> 
 
 /// What was made; what was not goes to `mistakes`.
 fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistake>) -> Vec<T> {
-    results
-        .into_iter()
-        .filter_map(|result| result.map_err(|mistake| mistakes.push(mistake)).ok())
-        .collect()
+    results.into_iter().filter_map(|result| result.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
 }
 
 fn build_route(route: &config::Route, filters: Vec<Arc<dyn crate::filter::Filter>>, pools: &[Arc<Pool>]) -> Route {

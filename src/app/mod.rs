@@ -17,14 +17,14 @@ use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::background::background_service;
-use pingora_core::services::{ServiceHandle, ServiceWithDependents};
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::admin::Admin;
 use crate::backend::Roster;
-use crate::config::{self, Config, ConfigError, ListenAddress, Mistake, Options};
+use crate::config::{self, Config, ConfigError, ListenAddress, Listener, Mistake, Options};
 use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::PoolService;
@@ -73,10 +73,7 @@ pub enum RunError {
 impl App {
     /// An app that runs `config`.
     pub fn new(config: Config) -> Self {
-        App {
-            config,
-            registry: Registry::default(),
-        }
+        App { config, registry: Registry::default() }
     }
 
     /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.
@@ -86,8 +83,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<F, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_filter(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self.registry.add_filter(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
         self
     }
 
@@ -99,8 +95,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<C, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_check(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
+        self.registry.add_check(name, Box::new(move |options| Ok(Arc::new(make(options)?))));
         self
     }
 
@@ -111,8 +106,7 @@ impl App {
         name: &str,
         make: impl Fn(&Options) -> Result<D, Mistake> + Send + Sync + 'static,
     ) -> Self {
-        self.registry
-            .add_source(name, Box::new(move |options| Ok(Box::new(make(options)?))));
+        self.registry.add_source(name, Box::new(move |options| Ok(Box::new(make(options)?))));
         self
     }
 
@@ -133,28 +127,34 @@ impl App {
         self
     }
 
-    /// Find what is wrong without starting: names that nobody registered, options that their owners refuse, and what is
-    /// not usable here.
+    /// Find what would keep it from starting, without starting: names that nobody registered, options that their owners
+    /// refuse, files that are not usable here.
     ///
     /// # Errors
     /// Every mistake.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = config::environment(&self.config);
-        match Metrics::new() {
-            Ok(metrics) => {
-                let more = build::build(&self.config, &self.registry, &metrics)
-                    .err()
-                    .unwrap_or_default();
-                // What the surroundings refuse is also refused when it is built.
-                mistakes.extend(more.into_iter().filter(|m| m.at != config::Position::default()));
-            }
-            Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
-        }
         if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::new(self.config.file.as_deref(), mistakes))
+            match Metrics::new() {
+                Ok(metrics) => {
+                    // Without the log: to open it would make it.
+                    let config = Config { access_log: None, ..self.config.clone() };
+                    mistakes = build::build(&config, &self.registry, &metrics).err().unwrap_or_default();
+                }
+                Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
+            }
         }
+        if mistakes.is_empty() { Ok(()) } else { Err(self.error(mistakes)) }
+    }
+
+    /// What [`App::check`] lets pass because a start would, too: backend names that do not resolve here.
+    pub fn warnings(&self) -> Option<ConfigError> {
+        let unresolved = config::unresolved(&self.config);
+        (!unresolved.is_empty()).then(|| self.error(unresolved))
+    }
+
+    fn error(&self, mistakes: Vec<Mistake>) -> ConfigError {
+        ConfigError::new(self.config.file.as_deref(), mistakes)
     }
 
     /// Run until a signal ends it. Does not return unless it could not start.
@@ -163,44 +163,29 @@ impl App {
     /// Why it could not start; nothing is left half started.
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let metrics = Arc::new(Metrics::new().map_err(|e| RunError::Start(e.to_string()))?);
-        let generation = self.generation(&metrics)?;
+        let mistakes = config::environment(&self.config);
+        if !mistakes.is_empty() {
+            return Err(self.error(mistakes).into());
+        }
+        let generation =
+            build::build(&self.config, &self.registry, &metrics).map_err(|mistakes| self.error(mistakes))?;
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
         let sockets = self.bind(options.upgrade)?;
         let conf = server_conf(&self.config.server).map_err(RunError::Start)?;
 
         let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
         server.bootstrap();
         self.add_services(&mut server, generation, metrics, sockets)?;
-        server.run(RunArgs {
-            shutdown_signal: Box::new(stop::Signals),
-        });
+        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals) });
         Ok(())
-    }
-
-    fn generation(&self, metrics: &Metrics) -> Result<Arc<ArcSwap<Generation>>, ConfigError> {
-        match build::build(&self.config, &self.registry, metrics) {
-            Ok(generation) => Ok(Arc::new(ArcSwap::from_pointee(generation))),
-            Err(mistakes) => Err(ConfigError::new(self.config.file.as_deref(), mistakes)),
-        }
     }
 
     /// Every socket of the configuration: the listeners' in their order, then the admin's.
     fn bind(&self, take_over: bool) -> Result<Vec<Socket>, RunError> {
-        let admin = self
-            .config
-            .admin
-            .as_ref()
-            .map(|admin| ListenAddress::Tcp(admin.address));
-        let addresses = self
-            .config
-            .listeners
-            .iter()
-            .map(|listener| &listener.address)
-            .chain(&admin);
+        let admin = self.config.admin.as_ref().map(|admin| ListenAddress::Tcp(admin.address));
+        let addresses = self.config.listeners.iter().map(|listener| &listener.address).chain(&admin);
         let bind = |address: &ListenAddress| {
-            listen::bind(address, take_over).map_err(|source| RunError::Listen {
-                address: address.to_string(),
-                source,
-            })
+            listen::bind(address, take_over).map_err(|source| RunError::Listen { address: address.to_string(), source })
         };
         addresses.map(bind).collect()
     }
@@ -210,7 +195,7 @@ impl App {
         server: &mut Server,
         generation: Arc<ArcSwap<Generation>>,
         metrics: Arc<Metrics>,
-        sockets: Vec<Socket>,
+        mut sockets: Vec<Socket>,
     ) -> Result<(), RunError> {
         let pools = PoolService::new(generation.load().pools.clone());
         let settled = pools.settled();
@@ -219,30 +204,20 @@ impl App {
         let pools = server.add_service(background_service("pools", pools));
 
         let addresses: Vec<String> = sockets.iter().map(|socket| socket.address.to_string()).collect();
-        let mut sockets = sockets.into_iter();
-        let (mut plain, mut h2c) = (
-            self.proxy(server, &generation, false),
-            self.proxy(server, &generation, true),
-        );
-        let (mut any_plain, mut any_h2c) = (false, false);
-        for (listener, socket) in self.config.listeners.iter().zip(sockets.by_ref()) {
-            info!("listening on {}", socket.address);
-            let (service, used) = if listener.h2c {
-                (&mut h2c, &mut any_h2c)
-            } else {
-                (&mut plain, &mut any_plain)
-            };
-            *used = true;
-            service
-                .add(socket, listener.tls.as_ref())
-                .map_err(|e| RunError::Start(e.to_string()))?;
-        }
-        for (service, used) in [(plain, any_plain), (h2c, any_h2c)] {
-            if used {
-                add_after(server, service, &pools);
+        let admin_socket = self.config.admin.as_ref().and_then(|_| sockets.pop());
+        let listeners = self.config.listeners.iter().zip(sockets);
+        // HTTP/2 by prior knowledge is an option of a whole pingora service.
+        let (h2c, plain): (Vec<_>, Vec<_>) = listeners.partition(|(listener, _)| listener.h2c);
+        for (name, listeners) in [("proxy", plain), ("proxy h2c", h2c)] {
+            if listeners.is_empty() {
+                continue;
             }
+            let proxy = self.proxy(server, Arc::clone(&generation), name == "proxy h2c");
+            let service = listening(name, proxy, listeners)?;
+            // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
+            server.add_service(service).add_dependency(&pools);
         }
-        if let Some(socket) = sockets.next() {
+        if let Some(socket) = admin_socket {
             info!("admin on {}", socket.address);
             let admin = Admin::new(generation, metrics, settled, stopping, addresses);
             let mut service = Listening::new("admin", admin, Some(1));
@@ -253,32 +228,31 @@ impl App {
         Ok(())
     }
 
-    fn proxy(
-        &self,
-        server: &Server,
-        generation: &Arc<ArcSwap<Generation>>,
-        h2c: bool,
-    ) -> Listening<pingora_proxy::HttpProxy<Proxy>> {
-        let mut proxy = pingora_proxy::http_proxy(&server.configuration, Proxy::new(Arc::clone(generation)));
+    fn proxy(&self, server: &Server, generation: Arc<ArcSwap<Generation>>, h2c: bool) -> HttpProxy<Proxy> {
+        let mut proxy = http_proxy(&server.configuration, Proxy::new(generation));
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(self.config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        Listening::new(if h2c { "proxy h2c" } else { "proxy" }, proxy, None)
+        proxy
     }
 }
 
-/// Add a service that begins when `first` is ready.
-fn add_after(server: &mut Server, service: impl ServiceWithDependents + 'static, first: &ServiceHandle) {
-    let handle = server.add_service(service);
-    handle.add_dependency(first);
+fn listening(
+    name: &str,
+    proxy: HttpProxy<Proxy>,
+    listeners: Vec<(&Listener, Socket)>,
+) -> Result<Listening<HttpProxy<Proxy>>, RunError> {
+    let mut service = Listening::new(name, proxy, None);
+    for (listener, socket) in listeners {
+        info!("listening on {}", socket.address);
+        service.add(socket, listener.tls.as_ref()).map_err(|e| RunError::Start(e.to_string()))?;
+    }
+    Ok(service)
 }
 
 fn pingora_options(options: RunOptions) -> Opt {
-    let mut opt = Opt::default();
-    opt.daemon = options.daemon;
-    opt.upgrade = options.upgrade;
-    opt
+    Opt { daemon: options.daemon, upgrade: options.upgrade, ..Opt::default() }
 }
 
 /// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.

@@ -72,17 +72,13 @@ impl Registry {
 
 fn find<'a, T>(registered: &'a BTreeMap<String, T>, kind: &str, named: &Extension) -> Result<&'a T, Mistake> {
     registered.get(&named.name).ok_or_else(|| {
-        let near = registered
-            .keys()
-            .find(|name| strsim::damerau_levenshtein(name, &named.name) <= 2);
+        let near = registered.keys().find(|name| strsim::damerau_levenshtein(name, &named.name) <= 2);
         let known: Vec<&str> = registered.keys().map(String::as_str).collect();
         let help = match (near, &known[..]) {
             (Some(name), _) => format!("did you mean '{name}'?"),
             (None, []) => "this program has none of its own".to_owned(),
             (None, known) => format!("this program has {}", known.join(", ")),
         };
-        named
-            .options
-            .mistake(format!("unknown {kind} '{}', {help}", named.name))
+        named.options.mistake(format!("unknown {kind} '{}', {help}", named.name))
     })
 }

@@ -74,10 +74,7 @@ impl BackgroundService for Stop {
 
 impl Stop {
     pub(super) fn new(generation: Arc<ArcSwap<Generation>>) -> Self {
-        Stop {
-            generation,
-            stopping: watch::Sender::new(false),
-        }
+        Stop { generation, stopping: watch::Sender::new(false) }
     }
 
     /// Turns true when the process begins to stop.
@@ -96,12 +93,7 @@ impl Stop {
     fn in_flight(&self) -> usize {
         let generation = self.generation.load();
         let of_pool = |pool: &Arc<crate::pool::Pool>| -> usize {
-            pool.roster()
-                .load()
-                .members()
-                .iter()
-                .map(|member| member.state.in_flight())
-                .sum()
+            pool.roster().load().members().iter().map(|member| member.state.in_flight()).sum()
         };
         generation.pools.iter().map(of_pool).sum()
     }

@@ -28,10 +28,7 @@ impl Lease {
     /// Begin an attempt.
     pub fn new(backend: Arc<BackendState>) -> Self {
         backend.in_flight.fetch_add(1, Relaxed);
-        Lease {
-            backend,
-            outcome: Outcome::default(),
-        }
+        Lease { backend, outcome: Outcome::default() }
     }
 
     /// The backend that it is on.

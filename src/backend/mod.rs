@@ -72,10 +72,7 @@ impl BackendState {
             address,
             admitted: AtomicBool::new(health.healthy()),
             in_flight: AtomicUsize::new(0),
-            health: Mutex::new(HealthRecord {
-                machine: health,
-                reason: None,
-            }),
+            health: Mutex::new(HealthRecord { machine: health, reason: None }),
             counters: Counters::default(),
         }
     }
@@ -150,13 +147,7 @@ impl BackendState {
 
 impl fmt::Debug for BackendState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (admitted: {}, in flight: {})",
-            self.label,
-            self.admitted(),
-            self.in_flight()
-        )
+        write!(f, "{} (admitted: {}, in flight: {})", self.label, self.admitted(), self.in_flight())
     }
 }
 

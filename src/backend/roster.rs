@@ -45,11 +45,7 @@ pub struct Snapshot {
 impl Roster {
     /// An empty roster whose backends will begin as `initial`.
     pub fn new(initial: Health) -> Arc<Self> {
-        Arc::new(Roster {
-            snapshot: ArcSwap::default(),
-            change: Mutex::default(),
-            initial,
-        })
+        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::default(), initial })
     }
 
     /// The backends now.
@@ -76,10 +72,7 @@ impl Roster {
                     Some(state) => Arc::clone(state),
                     None => Arc::new(BackendState::new(backend.addr.clone(), self.initial)),
                 };
-                Member {
-                    backend: backend.clone(),
-                    state,
-                }
+                Member { backend: backend.clone(), state }
             })
             .collect();
         self.publish(&subscribers, members);
@@ -105,10 +98,7 @@ impl Snapshot {
     fn new(members: Vec<Member>) -> Self {
         Snapshot {
             admitted: members.iter().filter(|m| m.state.admitted()).cloned().collect(),
-            by_address: members
-                .iter()
-                .map(|m| (m.backend.addr.clone(), Arc::clone(&m.state)))
-                .collect(),
+            by_address: members.iter().map(|m| (m.backend.addr.clone(), Arc::clone(&m.state))).collect(),
             members,
         }
     }
@@ -125,11 +115,7 @@ impl Snapshot {
 
     /// Whom to pick among: the admitted ones or, with none of them, everybody, for a pool that rather tries than rejects.
     pub fn candidates(&self) -> &[Member] {
-        if self.admitted.is_empty() {
-            &self.members
-        } else {
-            &self.admitted
-        }
+        if self.admitted.is_empty() { &self.members } else { &self.admitted }
     }
 
     /// The backend at this address.

@@ -7,32 +7,33 @@ use serde_json::json;
 
 use super::{WRONG, load, wrong};
 use crate::app::App;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Mistake};
 
 pub(super) fn check(file: &Path, as_json: bool, extend: &impl Fn(App) -> App) -> ExitCode {
-    let result = load(file).and_then(|config| extend(App::new(config)).check());
-    match (result, as_json) {
-        (result, true) => {
-            println!("{}", to_json(file, result.as_ref().err()));
-            if result.is_ok() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(WRONG)
-            }
-        }
-        (Ok(()), false) => {
+    let app = load(file).map(|config| extend(App::new(config)));
+    let warnings = app.as_ref().ok().and_then(App::warnings);
+    let result = app.and_then(|app| app.check());
+    if as_json {
+        println!("{}", to_json(file, result.as_ref().err(), warnings.as_ref()));
+        return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) };
+    }
+    if let Some(warnings) = warnings {
+        eprintln!("warning: {}", warnings.to_string().replace('\n', "\nwarning: "));
+    }
+    match result {
+        Ok(()) => {
             println!("{}: valid", file.display());
             ExitCode::SUCCESS
         }
-        (Err(e), false) => wrong(e),
+        Err(e) => wrong(e),
     }
 }
 
-fn to_json(file: &Path, error: Option<&ConfigError>) -> serde_json::Value {
-    let mistakes: Vec<_> = error
-        .iter()
-        .flat_map(|error| &error.mistakes)
-        .map(|m| json!({ "line": m.at.line, "column": m.at.column, "key": m.key, "message": m.message }))
-        .collect();
-    json!({ "file": file, "valid": mistakes.is_empty(), "mistakes": mistakes })
+fn to_json(file: &Path, error: Option<&ConfigError>, warnings: Option<&ConfigError>) -> serde_json::Value {
+    let list = |error: Option<&ConfigError>| -> Vec<serde_json::Value> {
+        let mistakes = error.iter().flat_map(|error| &error.mistakes);
+        let one = |m: &Mistake| json!({ "line": m.at.line, "column": m.at.column, "key": m.key, "message": m.message });
+        mistakes.map(one).collect()
+    };
+    json!({ "file": file, "valid": error.is_none(), "mistakes": list(error), "warnings": list(warnings) })
 }

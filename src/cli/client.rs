@@ -13,17 +13,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// GET a page: its status and body.
 pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, fetch(admin, path)).await });
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(e)) => Err(format!(
-            "no answer from {admin}, is evenkeel running there? ({})",
-            e.etype.as_str()
-        )),
+        Ok(Err(e)) => Err(format!("no answer from {admin}, is evenkeel running there? ({})", e.etype.as_str())),
         Err(_) => Err(format!("no answer from {admin} within {LIMIT:?}")),
     }
 }

@@ -37,11 +37,7 @@ pub(super) fn status(conf: Option<&Path>, admin: Option<SocketAddr>, as_json: bo
 }
 
 fn screen(pools: &[PoolView]) -> String {
-    let widest = pools
-        .iter()
-        .flat_map(|pool| &pool.backends)
-        .map(|backend| backend.address.len())
-        .max();
+    let widest = pools.iter().flat_map(|pool| &pool.backends).map(|backend| backend.address.len()).max();
     let width = widest.unwrap_or_default().max("BACKEND".len());
     let mut out = String::new();
     for (i, pool) in pools.iter().enumerate() {
@@ -49,13 +45,7 @@ fn screen(pools: &[PoolView]) -> String {
             out.push('\n');
         }
         // Writing to a string does not fail.
-        let _ = writeln!(
-            out,
-            "pool {}: {} of {} backends admitted",
-            pool.name,
-            pool.admitted,
-            pool.backends.len()
-        );
+        let _ = writeln!(out, "pool {}: {} of {} backends admitted", pool.name, pool.admitted, pool.backends.len());
         let _ = writeln!(
             out,
             "  {:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  PROBED",
@@ -109,11 +99,7 @@ mod tests {
             probes_failed: 3,
             last_probe_age_seconds: Some(1.25),
         };
-        let pools = [PoolView {
-            name: "web".to_owned(),
-            admitted: 0,
-            backends: vec![backend],
-        }];
+        let pools = [PoolView { name: "web".to_owned(), admitted: 0, backends: vec![backend] }];
         let expected = "\
 pool web: 0 of 1 backends admitted
   BACKEND      WEIGHT  STATE      IN FLIGHT   SUCCEEDED    FAILED  GIVEN UP  PROBED

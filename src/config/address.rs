@@ -57,12 +57,7 @@ pub(super) fn tcp(text: &str, forms: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
-    let wrong = |hint: &str| {
-        Err(format!(
-            "must be ip:port, host:port or unix:/path, got {}{hint}",
-            quoted(text)
-        ))
-    };
+    let wrong = |hint: &str| Err(format!("must be ip:port, host:port or unix:/path, got {}{hint}", quoted(text)));
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(BackendAddress::Unix);
     }
@@ -104,19 +99,14 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
     }
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if !name.split('.').all(label_fits) {
         return Err("not a valid host name: labels of letters, digits and inner '-', with dots between");
     }
-    let numeric = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     if numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err("not a valid IP address");
     }
@@ -126,16 +116,10 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
 /// The path of a Unix domain socket.
 fn unix(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
-        return Err(format!(
-            "must be an absolute path after 'unix:', like unix:/run/app.sock, got {}",
-            quoted(path)
-        ));
+        return Err(format!("must be an absolute path after 'unix:', like unix:/run/app.sock, got {}", quoted(path)));
     }
     if path.len() > MAX_UNIX_PATH {
-        return Err(format!(
-            "must be a path of at most {MAX_UNIX_PATH} bytes, got {}",
-            path.len()
-        ));
+        return Err(format!("must be a path of at most {MAX_UNIX_PATH} bytes, got {}", path.len()));
     }
     Ok(PathBuf::from(path))
 }

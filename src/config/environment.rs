@@ -1,6 +1,7 @@
-//! What a valid file still needs from where it is used: files that can be read, names that resolve, a folder to write to.
+//! What a valid file still needs from where it is used: files that can be read, a folder to write to, names that resolve.
 //!
-//! Apart from the reading itself, because the answers change from one machine and minute to the next.
+//! Apart from the reading itself, because the answers change from one machine and minute to the next. Without its files
+//! nothing starts; a name that does not resolve is looked up again while the rest is served.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -24,7 +25,6 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
             certificate(tls, &format!("listeners[{i}].tls.certificates[0]"), &mut mistakes);
         }
     }
-    mistakes.append(&mut names(config, resolve));
     if let Some(LogPath::File(path)) = config.access_log.as_ref().map(|log| &log.path)
         && let Err(e) = appendable(path)
     {
@@ -33,6 +33,11 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
     }
     mistakes.sort_by_key(|mistake| mistake.at);
     mistakes
+}
+
+/// The backend names that do not resolve on this machine, now. A process starts all the same.
+pub fn unresolved(config: &Config) -> Vec<Mistake> {
+    names(config, resolve)
 }
 
 fn not_usable(at: Position, key: &str, message: &str) -> Mistake {
@@ -109,18 +114,17 @@ pub(super) fn names(config: &Config, look_up: impl Fn((&str, u16)) -> Result<(),
     for chunk in lookups.chunks(LOOKUPS) {
         let answers: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = chunk.iter().map(|(name, _)| scope.spawn(|| look_up(*name))).collect();
-            running
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(Ok(())))
-                .collect()
+            running.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect()
         });
         for (((name, _), places), answer) in chunk.iter().zip(answers) {
             let Err(message) = answer else { continue };
             for (at, key) in places {
-                mistakes.push(not_usable(*at, key, &format!("cannot resolve '{name}': {message}")));
+                let message = format!("cannot resolve '{name}' here, it will be tried again while running: {message}");
+                mistakes.push(Mistake::new(*at, key, message));
             }
         }
     }
+    mistakes.sort_by_key(|mistake| mistake.at);
     mistakes
 }
 

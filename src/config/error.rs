@@ -26,11 +26,7 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake at a key.
     pub fn new(at: Position, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Mistake {
-            at,
-            key: key.into(),
-            message: message.into(),
-        }
+        Mistake { at, key: key.into(), message: message.into() }
     }
 }
 
@@ -47,10 +43,7 @@ impl ConfigError {
     /// All of `mistakes` as one error, in the order of the file.
     pub fn new(file: Option<&Path>, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.at);
-        ConfigError {
-            file: file.map(Path::to_path_buf),
-            mistakes,
-        }
+        ConfigError { file: file.map(Path::to_path_buf), mistakes }
     }
 }
 

@@ -23,14 +23,7 @@ pub(super) struct Map<'a> {
 impl<'a> Map<'a> {
     /// The map that `value` is, of which `entries` are what it holds.
     pub(super) fn new(value: &Value<'a>, entries: &'a [Entry]) -> Self {
-        Map {
-            at: value.at,
-            key: value.key.clone(),
-            sink: value.sink,
-            entries,
-            asked: Vec::new(),
-            refused: Vec::new(),
-        }
+        Map { at: value.at, key: value.key.clone(), sink: value.sink, entries, asked: Vec::new(), refused: Vec::new() }
     }
 
     /// The value of `name`, if it is there.
@@ -70,8 +63,7 @@ impl<'a> Map<'a> {
 
     /// The keys that nobody asked for.
     pub(super) fn rest(&self) -> impl Iterator<Item = (&'a Entry, Value<'a>)> {
-        self.left()
-            .map(|entry| (entry, Value::of_entry(&self.key, entry, self.sink)))
+        self.left().map(|entry| (entry, Value::of_entry(&self.key, entry, self.sink)))
     }
 
     fn left(&self) -> impl Iterator<Item = &'a Entry> {

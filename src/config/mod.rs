@@ -33,7 +33,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use pingora_core::server::configuration::ServerConf;
 
-pub use environment::environment;
+pub use environment::{environment, unresolved};
 pub use error::{ConfigError, Mistake, Position};
 pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
 pub use options::Options;

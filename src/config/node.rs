@@ -45,9 +45,5 @@ pub(super) struct Entry {
 /// `parent.child`, or just `child` at the top. What a file calls a key is shortened and made printable.
 pub(super) fn join(parent: &str, child: &str) -> String {
     let child = super::text::short(child);
-    if parent.is_empty() {
-        child
-    } else {
-        format!("{parent}.{child}")
-    }
+    if parent.is_empty() { child } else { format!("{parent}.{child}") }
 }

@@ -26,8 +26,33 @@ impl Options {
         serde_json::from_value(value).map_err(|e| self.mistake(e.to_string()))
     }
 
+    /// Nothing, for an extension that takes no options.
+    ///
+    /// # Errors
+    /// That there are some.
+    pub fn none(&self) -> Result<(), Mistake> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(self.mistake("takes no options"))
+    }
+
     /// A mistake in these options, for what a type cannot express.
     pub fn mistake(&self, message: impl Into<String>) -> Mistake {
         Mistake::new(self.at, self.key.clone(), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_takes_nothing_and_an_empty_map_and_no_more() {
+        let options = |value| Options { value, ..Options::default() };
+        assert_eq!(options(serde_json::Value::Null).none(), Ok(()));
+        assert_eq!(options(serde_json::json!({})).none(), Ok(()));
+        assert!(options(serde_json::json!({ "a": 1 })).none().is_err());
+        assert!(options(serde_json::json!(false)).none().is_err());
     }
 }

@@ -168,13 +168,7 @@ pub struct HttpProbe {
 
 impl Default for HttpProbe {
     fn default() -> Self {
-        HttpProbe {
-            path: "/".to_owned(),
-            expect: vec![(200, 299)],
-            host: None,
-            port: None,
-            body: None,
-        }
+        HttpProbe { path: "/".to_owned(), expect: vec![(200, 299)], host: None, port: None, body: None }
     }
 }
 
@@ -206,9 +200,7 @@ impl Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry {
-            attempts: Self::ATTEMPTS,
-        }
+        Retry { attempts: Self::ATTEMPTS }
     }
 }
 

@@ -40,17 +40,8 @@ impl Config {
     /// # Errors
     /// Every mistake in the two, under the names of their options.
     pub fn quick(listen: &str, to: &[String]) -> Result<Config, ConfigError> {
-        let scalar = |text: &str| {
-            of(Kind::Scalar {
-                text: text.to_owned(),
-                plain: true,
-            })
-        };
-        let backends = to
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(|text| scalar(text.trim()))
-            .collect();
+        let scalar = |text: &str| of(Kind::Scalar { text: text.to_owned(), plain: true });
+        let backends = to.iter().flat_map(|list| list.split(',')).map(|text| scalar(text.trim())).collect();
         let pool = map("backends", of(Kind::List(backends)));
         let mut top = vec![entry("listeners", of(Kind::List(vec![map("address", scalar(listen))])))];
         top.push(entry("pools", map("default", pool)));
@@ -93,9 +84,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let admin = admin(&mut map, &listeners);
     let ours = map.allowed();
     let server = server(&mut map);
-    map.done_with(&format!(
-        "; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"
-    ));
+    map.done_with(&format!("; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"));
     Some(Config {
         file: file.map(Path::to_path_buf),
         server,
@@ -123,9 +112,7 @@ fn read(path: &Path) -> Result<String, Mistake> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too large, and a device that never ends, too.
     let limit = MAX_BYTES + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(whole(yaml::too_large()));
     }
@@ -143,11 +130,7 @@ fn of(kind: Kind) -> Node {
 
 fn entry(key: &str, value: Node) -> Entry {
     let at = Position::default();
-    Entry {
-        key: key.to_owned(),
-        at,
-        value,
-    }
+    Entry { key: key.to_owned(), at, value }
 }
 
 fn map(key: &str, value: Node) -> Node {

@@ -22,13 +22,7 @@ impl Value<'_> {
     /// `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
     pub(super) fn extension(&self, what: &str) -> Option<Extension> {
         if let Some(name) = self.scalar() {
-            return self.named(
-                name,
-                &Node {
-                    at: self.at,
-                    kind: Kind::Null,
-                },
-            );
+            return self.named(name, &Node { at: self.at, kind: Kind::Null });
         }
         let form = format!("{what}, NAME or {{ NAME: options }}");
         match self.entries(&form)? {
@@ -50,15 +44,8 @@ impl Value<'_> {
             self.wrong(name_rule(name));
             return None;
         }
-        let options = Options {
-            value: json(options),
-            at: self.at,
-            key: self.key.clone(),
-        };
-        Some(Extension {
-            name: name.to_owned(),
-            options,
-        })
+        let options = Options { value: json(options), at: self.at, key: self.key.clone() };
+        Some(Extension { name: name.to_owned(), options })
     }
 }
 
@@ -87,9 +74,7 @@ fn plain(text: &str) -> Json {
         }
         let unsigned = text.parse::<u64>().ok().map(Number::from);
         let signed = || text.parse::<i64>().ok().map(Number::from);
-        unsigned
-            .or_else(signed)
-            .or_else(|| Number::from_f64(text.parse().ok()?))
+        unsigned.or_else(signed).or_else(|| Number::from_f64(text.parse().ok()?))
     };
     match text {
         "true" | "True" | "TRUE" => Json::Bool(true),
@@ -100,8 +85,5 @@ fn plain(text: &str) -> Json {
 
 /// The hint for a name that is none, shared by pools and extensions.
 pub(super) fn name_rule(name: &str) -> String {
-    format!(
-        "must be named with 1 to 100 letters, digits, '_', '-' and '.', got {}",
-        quoted(name)
-    )
+    format!("must be named with 1 to 100 letters, digits, '_', '-' and '.', got {}", quoted(name))
 }

@@ -11,10 +11,7 @@ const THRESHOLD: std::ops::RangeInclusive<u16> = 1..=HealthCheck::MAX_THRESHOLD;
 
 /// Read `health_check` of a pool; `None` is `off`.
 pub(super) fn health_check(pool: &mut Map<'_>) -> Option<HealthCheck> {
-    let default = HealthCheck {
-        at: pool.at,
-        ..HealthCheck::default()
-    };
+    let default = HealthCheck { at: pool.at, ..HealthCheck::default() };
     let Some(value) = pool.get("health_check") else {
         return Some(default);
     };
@@ -45,10 +42,7 @@ fn times(map: &mut Map<'_>) -> (Duration, Duration) {
         Some(value) => value.duration(),
         None => Some(default),
     };
-    let (interval, timeout) = (
-        read(&interval_at, HealthCheck::INTERVAL),
-        read(&timeout_at, HealthCheck::TIMEOUT),
-    );
+    let (interval, timeout) = (read(&interval_at, HealthCheck::INTERVAL), read(&timeout_at, HealthCheck::TIMEOUT));
     let (Some(interval), Some(timeout)) = (interval, timeout) else {
         return (HealthCheck::INTERVAL, HealthCheck::TIMEOUT);
     };
@@ -89,9 +83,7 @@ fn probe(map: &mut Map<'_>) -> Option<Probe> {
     if let Some((first, line)) = first {
         let first = first.rsplit('.').next().unwrap_or_default();
         for (second, _) in probes.iter().skip(1) {
-            second.wrong(format!(
-                "is a second probe beside '{first}'{line}; a health check has one"
-            ));
+            second.wrong(format!("is a second probe beside '{first}'{line}; a health check has one"));
         }
     }
     probes.into_iter().next()?.1

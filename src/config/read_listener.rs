@@ -19,11 +19,7 @@ pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
         let Some((listener, address)) = listener(&item) else {
             continue;
         };
-        if let Some((i, other)) = found
-            .iter()
-            .enumerate()
-            .find(|(_, other)| clash(&other.address, &listener.address))
-        {
+        if let Some((i, other)) = found.iter().enumerate().find(|(_, other)| clash(&other.address, &listener.address)) {
             let message = format!("{} is taken by listeners[{i}]{}", listener.address, line(other.at));
             address.wrong(message);
         }
@@ -36,15 +32,13 @@ pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
 fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     let mut map = value.map()?;
     let written = map.need("address", "address: :8080");
-    let address = written
-        .as_ref()
-        .and_then(|v| match address::listen(v.text("ip:port, :port or unix:/path")?) {
-            Ok(address) => Some(address),
-            Err(message) => {
-                v.wrong(message);
-                None
-            }
-        });
+    let address = written.as_ref().and_then(|v| match address::listen(v.text("ip:port, :port or unix:/path")?) {
+        Ok(address) => Some(address),
+        Err(message) => {
+            v.wrong(message);
+            None
+        }
+    });
     let tls = map.get("tls");
     let h2c = map.get("h2c");
     map.done();
@@ -52,21 +46,14 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
         h2c.wrong("cannot stand beside 'tls': there, clients choose HTTP/2 during the handshake (ALPN); remove it");
     }
-    let listener = Listener {
-        address: address?,
-        tls: tls.and_then(|tls| listener_tls(&tls)),
-        h2c: h2c_set,
-        at: value.at,
-    };
+    let listener =
+        Listener { address: address?, tls: tls.and_then(|tls| listener_tls(&tls)), h2c: h2c_set, at: value.at };
     Some((listener, written?))
 }
 
 fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let mut map = value.map()?;
-    let list = map.need(
-        "certificates",
-        "certificates: [{ certificate: site.pem, key: site.key }]",
-    );
+    let list = map.need("certificates", "certificates: [{ certificate: site.pem, key: site.key }]");
     map.done();
     let list = list?.list("certificates")?;
     if let Some(second) = list.get(1) {
@@ -77,11 +64,7 @@ fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let key = pair.need("key", "key: site.key");
     pair.done();
     let at = certificate.as_ref()?.at;
-    Some(ListenerTls {
-        certificate: certificate?.path()?,
-        key: key?.path()?,
-        at,
-    })
+    Some(ListenerTls { certificate: certificate?.path()?, key: key?.path()?, at })
 }
 
 /// Can the second not be bound because of the first? A wildcard takes the port of every address of its family.
@@ -123,10 +106,7 @@ pub(super) fn limits(top: &mut Map<'_>) -> Limits {
         idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
         body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),
         write_timeout: map.read("write_timeout", default.write_timeout, Value::duration),
-        max_body_size: map
-            .get("max_body_size")
-            .filter(|value| !value.is_off())
-            .and_then(|value| value.size()),
+        max_body_size: map.get("max_body_size").filter(|value| !value.is_off()).and_then(|value| value.size()),
     };
     map.done();
     limits
@@ -135,10 +115,7 @@ pub(super) fn limits(top: &mut Map<'_>) -> Limits {
 /// Read `access_log`.
 pub(super) fn access_log(top: &mut Map<'_>) -> Option<AccessLog> {
     let value = top.get("access_log").filter(|value| !value.is_off())?;
-    let mut log = AccessLog {
-        path: LogPath::Stdout,
-        format: LogFormat::Combined,
-    };
+    let mut log = AccessLog { path: LogPath::Stdout, format: LogFormat::Combined };
     if value.scalar().is_some() {
         log.path = log_path(&value)?;
         return Some(log);
@@ -161,10 +138,7 @@ fn log_path(value: &Value<'_>) -> Option<LogPath> {
 
 /// Read `admin`, whose address must not be a listener's.
 pub(super) fn admin(top: &mut Map<'_>, listeners: &[Listener]) -> Option<Admin> {
-    let mut admin = Admin {
-        address: Admin::ADDRESS,
-        at: top.at,
-    };
+    let mut admin = Admin { address: Admin::ADDRESS, at: top.at };
     let value = top.get("admin");
     if let Some(value) = &value {
         if value.is_off() {
@@ -174,18 +148,12 @@ pub(super) fn admin(top: &mut Map<'_>, listeners: &[Listener]) -> Option<Admin> 
         admin.at = value.at;
         admin.address = map.read("address", admin.address, |v| {
             let forms = "ip:port or :port";
-            address::tcp(v.text(forms)?, forms)
-                .map_err(|message| v.wrong(message))
-                .ok()
+            address::tcp(v.text(forms)?, forms).map_err(|message| v.wrong(message)).ok()
         });
         map.done();
     }
     let address = ListenAddress::Tcp(admin.address);
-    if let Some((i, other)) = listeners
-        .iter()
-        .enumerate()
-        .find(|(_, other)| clash(&other.address, &address))
-    {
+    if let Some((i, other)) = listeners.iter().enumerate().find(|(_, other)| clash(&other.address, &address)) {
         let message = format!("{address} is taken by listeners[{i}]{}", line(other.at));
         match value {
             Some(value) => value.wrong(message),

@@ -41,10 +41,7 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         balance: map.read("balance", Balance::RoundRobin, balance),
         health_check: health_check(&mut map),
         when_unavailable: map.read("when_unavailable", WhenUnavailable::default(), |v| {
-            v.word(&[
-                ("reject", WhenUnavailable::Reject),
-                ("try_any", WhenUnavailable::TryAny),
-            ])
+            v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
         }),
         retry: map.read("retry", Retry::default(), retry),
         timeouts: map.read("timeouts", Timeouts::default(), timeouts),
@@ -101,14 +98,7 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
         let written = map.need("address", "address: 127.0.0.1:8001");
         let weight = map.read("weight", 1, |v| {
             let drained = v.scalar() == Some("0");
-            v.whole_or(
-                1..=Backend::MAX_WEIGHT,
-                if drained {
-                    " (to stop traffic to a backend, drain it)"
-                } else {
-                    ""
-                },
-            )
+            v.whole_or(1..=Backend::MAX_WEIGHT, if drained { " (to stop traffic to a backend, drain it)" } else { "" })
         });
         map.done();
         (written?, weight)
@@ -131,10 +121,7 @@ fn balance(value: &Value<'_>) -> Option<Balance> {
     }
     // Any other name may be registered by code; one that is this near is a typo.
     if nearest(&extension.name, [ROUND_ROBIN]).is_some() {
-        value.wrong(format!(
-            "unknown algorithm '{}', did you mean '{ROUND_ROBIN}'?",
-            extension.name
-        ));
+        value.wrong(format!("unknown algorithm '{}', did you mean '{ROUND_ROBIN}'?", extension.name));
     }
     Some(Balance::Extension(extension))
 }
@@ -143,10 +130,7 @@ fn retry(value: &Value<'_>) -> Option<Retry> {
     let mut map = value.map()?;
     let attempts = map.read("attempts", Retry::ATTEMPTS, |v| {
         let none = v.scalar() == Some("0");
-        v.whole_or(
-            1..=Retry::MAX_ATTEMPTS,
-            if none { " (1 is the first attempt alone)" } else { "" },
-        )
+        v.whole_or(1..=Retry::MAX_ATTEMPTS, if none { " (1 is the first attempt alone)" } else { "" })
     });
     map.done();
     Some(Retry { attempts })

@@ -65,10 +65,7 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
             None
         }
     };
-    let filters = map
-        .get("filters")
-        .and_then(|v| v.list_or_empty("filters"))
-        .unwrap_or_default();
+    let filters = map.get("filters").and_then(|v| v.list_or_empty("filters")).unwrap_or_default();
     let filters = filters.iter().filter_map(|v| v.extension("a filter")).collect();
     // Behind an unknown key may be the match that sets this route apart.
     let complete = map.done();
@@ -149,12 +146,7 @@ fn pool_index(value: &Value<'_>, pools: &[NamedPool]) -> Option<usize> {
 /// `is just 'web'`, `are 'web', 'api'`, and no more of them than a line takes.
 fn existing(names: &[&str]) -> String {
     const MOST: usize = 10;
-    let mut listed = names
-        .iter()
-        .take(MOST)
-        .map(|name| quoted(name))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut listed = names.iter().take(MOST).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     if names.len() > MOST {
         listed.push_str(&format!(" and {} more", names.len() - MOST));
     }
@@ -175,8 +167,5 @@ fn respond(value: &Value<'_>) -> Option<Respond> {
         text
     });
     map.done();
-    Some(Respond {
-        status,
-        body: body.to_owned(),
-    })
+    Some(Respond { status, body: body.to_owned() })
 }

@@ -36,10 +36,7 @@ const MAX_KEEPALIVE: u64 = 1 << 20;
 
 const KEYS: &[(&str, Kind)] = &[
     ("threads", Kind::Whole(1, MAX_THREADS, |c, n| c.threads = size(n))),
-    (
-        "listener_tasks_per_fd",
-        Kind::Whole(1, MAX_THREADS, |c, n| c.listener_tasks_per_fd = size(n)),
-    ),
+    ("listener_tasks_per_fd", Kind::Whole(1, MAX_THREADS, |c, n| c.listener_tasks_per_fd = size(n))),
     ("work_stealing", Kind::Boolean(|c, b| c.work_stealing = b)),
     ("daemon", Kind::Boolean(|c, b| c.daemon = b)),
     ("error_log", Kind::Text(|c, s| c.error_log = Some(s))),
@@ -47,90 +44,54 @@ const KEYS: &[(&str, Kind)] = &[
     ("upgrade_sock", Kind::Text(|c, s| c.upgrade_sock = s)),
     ("user", Kind::Text(|c, s| c.user = Some(s))),
     ("group", Kind::Text(|c, s| c.group = Some(s))),
-    (
-        "working_directory",
-        Kind::Text(|c, s| c.working_directory = Some(s.into())),
-    ),
+    ("working_directory", Kind::Text(|c, s| c.working_directory = Some(s.into()))),
     ("ca_file", Kind::Text(|c, s| c.ca_file = Some(s))),
-    (
-        "grace_period_seconds",
-        Kind::Whole(0, MAX_SECONDS, |c, n| c.grace_period_seconds = Some(n)),
-    ),
+    ("grace_period_seconds", Kind::Whole(0, MAX_SECONDS, |c, n| c.grace_period_seconds = Some(n))),
     (
         "graceful_shutdown_timeout_seconds",
         Kind::Whole(0, MAX_SECONDS, |c, n| c.graceful_shutdown_timeout_seconds = Some(n)),
     ),
     ("client_bind_to_ipv4", Kind::Ipv4s(|c, ips| c.client_bind_to_ipv4 = ips)),
     ("client_bind_to_ipv6", Kind::Ipv6s(|c, ips| c.client_bind_to_ipv6 = ips)),
-    (
-        "upstream_keepalive_pool_size",
-        Kind::Whole(0, MAX_KEEPALIVE, |c, n| c.upstream_keepalive_pool_size = size(n)),
-    ),
+    ("upstream_keepalive_pool_size", Kind::Whole(0, MAX_KEEPALIVE, |c, n| c.upstream_keepalive_pool_size = size(n))),
     (
         "upstream_connect_offload_threadpools",
-        Kind::Whole(1, MAX_THREADS, |c, n| {
-            c.upstream_connect_offload_threadpools = Some(size(n))
-        }),
+        Kind::Whole(1, MAX_THREADS, |c, n| c.upstream_connect_offload_threadpools = Some(size(n))),
     ),
     (
         "upstream_connect_offload_thread_per_pool",
-        Kind::Whole(1, MAX_THREADS, |c, n| {
-            c.upstream_connect_offload_thread_per_pool = Some(size(n))
-        }),
+        Kind::Whole(1, MAX_THREADS, |c, n| c.upstream_connect_offload_thread_per_pool = Some(size(n))),
     ),
     (
         "downstream_tls_offload_threadpools",
-        Kind::Whole(1, MAX_THREADS, |c, n| {
-            c.downstream_tls_offload_threadpools = Some(size(n))
-        }),
+        Kind::Whole(1, MAX_THREADS, |c, n| c.downstream_tls_offload_threadpools = Some(size(n))),
     ),
     (
         "downstream_tls_offload_thread_per_pool",
-        Kind::Whole(1, MAX_THREADS, |c, n| {
-            c.downstream_tls_offload_thread_per_pool = Some(size(n))
-        }),
+        Kind::Whole(1, MAX_THREADS, |c, n| c.downstream_tls_offload_thread_per_pool = Some(size(n))),
     ),
-    (
-        "upstream_debug_ssl_keylog",
-        Kind::Boolean(|c, b| c.upstream_debug_ssl_keylog = b),
-    ),
-    (
-        "max_blocking_threads",
-        Kind::Whole(1, 1 << 16, |c, n| c.max_blocking_threads = Some(size(n))),
-    ),
-    (
-        "blocking_threads_ttl_seconds",
-        Kind::Whole(0, MAX_SECONDS, |c, n| c.blocking_threads_ttl_seconds = Some(n)),
-    ),
+    ("upstream_debug_ssl_keylog", Kind::Boolean(|c, b| c.upstream_debug_ssl_keylog = b)),
+    ("max_blocking_threads", Kind::Whole(1, 1 << 16, |c, n| c.max_blocking_threads = Some(size(n)))),
+    ("blocking_threads_ttl_seconds", Kind::Whole(0, MAX_SECONDS, |c, n| c.blocking_threads_ttl_seconds = Some(n))),
     (
         "fast_timeout_to_tokio_threshold_seconds",
         Kind::SecondsOrOff(|c, n| c.fast_timeout_to_tokio_threshold_seconds = n),
     ),
-    (
-        "daemon_wait_for_ready",
-        Kind::Boolean(|c, b| c.daemon_wait_for_ready = b),
-    ),
+    ("daemon_wait_for_ready", Kind::Boolean(|c, b| c.daemon_wait_for_ready = b)),
     (
         "daemon_ready_timeout_seconds",
-        Kind::Whole(1, MAX_SECONDS, |c, n| {
-            c.daemon_ready_timeout_seconds = NonZeroU64::new(n)
-        }),
+        Kind::Whole(1, MAX_SECONDS, |c, n| c.daemon_ready_timeout_seconds = NonZeroU64::new(n)),
     ),
     (
         "daemon_notify_timeout_seconds",
-        Kind::Whole(1, MAX_SECONDS, |c, n| {
-            c.daemon_notify_timeout_seconds = NonZeroU64::new(n)
-        }),
+        Kind::Whole(1, MAX_SECONDS, |c, n| c.daemon_notify_timeout_seconds = NonZeroU64::new(n)),
     ),
 ];
 
 /// Keys that Pingora has and that may not be set, and why.
 const REFUSED: &[(&str, &str)] = &[
     ("max_retries", "is set for each pool: write pools.NAME.retry.attempts"),
-    (
-        "upgrade_sock_connect_accept_max_retries",
-        "does nothing in Pingora 0.9; remove it",
-    ),
+    ("upgrade_sock_connect_accept_max_retries", "does nothing in Pingora 0.9; remove it"),
     ("runtime_enable_alt_timer", UNSTABLE),
     ("runtime_metrics_poll_time_histogram", UNSTABLE),
     ("runtime_metrics_poll_time_histogram_scale", UNSTABLE),
@@ -140,14 +101,8 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Pairs of which one does nothing without the other.
 const PAIRS: &[(&str, &str)] = &[
-    (
-        "upstream_connect_offload_threadpools",
-        "upstream_connect_offload_thread_per_pool",
-    ),
-    (
-        "downstream_tls_offload_threadpools",
-        "downstream_tls_offload_thread_per_pool",
-    ),
+    ("upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool"),
+    ("downstream_tls_offload_threadpools", "downstream_tls_offload_thread_per_pool"),
 ];
 
 /// Read Pingora's keys from the top of the file.
@@ -185,10 +140,7 @@ fn set(conf: &mut ServerConf, kind: &Kind, value: &Value<'_>) {
         Kind::Text(put) => value.text("a text").into_iter().for_each(|s| put(conf, s.to_owned())),
         Kind::Whole(low, high, put) => value.whole(*low..=*high).into_iter().for_each(|n| put(conf, n)),
         Kind::SecondsOrOff(put) if value.is_off() || value.is_null() => put(conf, None),
-        Kind::SecondsOrOff(put) => value
-            .whole(0..=MAX_SECONDS)
-            .into_iter()
-            .for_each(|n| put(conf, Some(n))),
+        Kind::SecondsOrOff(put) => value.whole(0..=MAX_SECONDS).into_iter().for_each(|n| put(conf, Some(n))),
         Kind::Ipv4s(put) => put(conf, addresses::<Ipv4Addr>(value, "IPv4 addresses", "an IPv4 address")),
         Kind::Ipv6s(put) => put(conf, addresses::<Ipv6Addr>(value, "IPv6 addresses", "an IPv6 address")),
     }

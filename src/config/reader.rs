@@ -138,16 +138,12 @@ impl<'a> Value<'a> {
             self.wrong(format!("must be a whole number, {allowed}, got {got}{hint}"));
             return None;
         };
-        let number = text
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| N::try_from(n).ok())
-            .filter(|n| range.contains(n));
+        let number = text.parse::<u64>().ok().and_then(|n| N::try_from(n).ok()).filter(|n| range.contains(n));
         match number {
             Some(number) if *plain => return Some(number),
-            Some(_) => self.wrong(format!(
-                "must be a whole number, {allowed}, got the text {got} (take the quotes off)"
-            )),
+            Some(_) => {
+                self.wrong(format!("must be a whole number, {allowed}, got the text {got} (take the quotes off)"))
+            }
             None if *plain && text.parse::<f64>().is_ok() => self.wrong(format!("must be {allowed}, got {got}{hint}")),
             None => self.wrong(format!("must be a whole number, {allowed}, got {got}{hint}")),
         }
@@ -164,9 +160,7 @@ impl<'a> Value<'a> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
-        let found = self
-            .scalar()
-            .and_then(|text| words.iter().find(|(word, _)| *word == text));
+        let found = self.scalar().and_then(|text| words.iter().find(|(word, _)| *word == text));
         if found.is_none() {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
             self.must_be(any_of(&known));

@@ -72,7 +72,5 @@ pub(super) fn nearest<'w>(typo: &str, words: impl IntoIterator<Item = &'w str>) 
 /// Does a key by this name hold something that must not be printed?
 pub(super) fn looks_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).to_lowercase();
-    ["key", "password", "passwd", "secret", "token", "credential"]
-        .iter()
-        .any(|word| last.contains(word))
+    ["key", "password", "passwd", "secret", "token", "credential"].iter().any(|word| last.contains(word))
 }

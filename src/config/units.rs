@@ -57,7 +57,5 @@ pub(super) fn written(duration: Duration) -> String {
 /// `M` would be a month and `y` a year to the parser, and nobody who writes `5M` means months.
 fn units_are_ours(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
-    words
-        .into_iter()
-        .all(|word| matches!(word, "ms" | "s" | "m" | "h" | "d"))
+    words.into_iter().all(|word| matches!(word, "ms" | "s" | "m" | "h" | "d"))
 }

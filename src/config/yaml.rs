@@ -31,12 +31,8 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
     if let Some(nul) = text.find('\0') {
         return fatal(position_of(text, nul), "is not a text file: it holds a NUL byte");
     }
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        nodes: 0,
-        mistakes: Vec::new(),
-    };
+    let mut builder =
+        Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, mistakes: Vec::new() };
     let top = builder.document();
     let mut mistakes = builder.mistakes;
     let wrong = match top {
@@ -45,10 +41,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
             Mistake::new(Position::default(), "", "is empty; see conf/minimal.yaml for a start")
         }
         Ok(Some(other)) => {
-            let message = format!(
-                "must be a map of keys at the top, like 'listeners:', got {}",
-                shown(&other)
-            );
+            let message = format!("must be a map of keys at the top, like 'listeners:', got {}", shown(&other));
             Mistake::new(other.at, "", message)
         }
         Err(fatal) => fatal,
@@ -59,20 +52,14 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Mistake>) {
 
 /// The message for a file over [`MAX_BYTES`].
 pub(super) fn too_large() -> String {
-    format!(
-        "is larger than {} MiB, which no configuration is",
-        MAX_BYTES / 1024 / 1024
-    )
+    format!("is larger than {} MiB, which no configuration is", MAX_BYTES / 1024 / 1024)
 }
 
 /// The line and column of a byte offset.
 pub(super) fn position_of(text: &str, offset: usize) -> Position {
     let before = &text[..offset];
     let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-    Position {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
+    Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
 
 /// A node that aliases stand for.
@@ -98,11 +85,7 @@ impl<'i> Builder<'i> {
     fn next(&mut self) -> Result<Item<'i>, Mistake> {
         match self.parser.next_event() {
             Some(Ok(item)) => Ok(item),
-            Some(Err(e)) => Err(Mistake::new(
-                place(e.marker()),
-                "",
-                format!("is not valid YAML: {}", e.info()),
-            )),
+            Some(Err(e)) => Err(Mistake::new(place(e.marker()), "", format!("is not valid YAML: {}", e.info()))),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -236,11 +219,7 @@ impl<'i> Builder<'i> {
 }
 
 fn too_many(at: Position, key: &str) -> Mistake {
-    Mistake::new(
-        at,
-        key,
-        format!("is one value too many: a file may hold {MAX_NODES}, aliases written out"),
-    )
+    Mistake::new(at, key, format!("is one value too many: a file may hold {MAX_NODES}, aliases written out"))
 }
 
 fn too_deep(at: Position, key: &str) -> Mistake {
@@ -252,15 +231,9 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Kind {
     if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
         return Kind::Null;
     }
-    Kind::Scalar {
-        text: text.into_owned(),
-        plain,
-    }
+    Kind::Scalar { text: text.into_owned(), plain }
 }
 
 fn place(marker: &Marker) -> Position {
-    Position {
-        line: marker.line(),
-        column: marker.col() + 1,
-    }
+    Position { line: marker.line(), column: marker.col() + 1 }
 }

@@ -24,10 +24,7 @@ pub struct Configured {
 impl Configured {
     /// A source of these backends.
     pub fn new(backends: &[config::Backend]) -> Self {
-        Configured {
-            backends: backends.to_vec(),
-            resolved: Mutex::default(),
-        }
+        Configured { backends: backends.to_vec(), resolved: Mutex::default() }
     }
 
     /// Whether there is a name that may resolve to something else tomorrow.
@@ -50,10 +47,7 @@ impl Configured {
             Err(e) => e.to_string(),
         };
         let last = self.known().get(&key).cloned().unwrap_or_default();
-        warn!(
-            "cannot resolve {key}: {error}; going on with the last answer, {} addresses",
-            last.len()
-        );
+        warn!("cannot resolve {key}: {error}; going on with the last answer, {} addresses", last.len());
         last
     }
 
@@ -89,11 +83,7 @@ impl ServiceDiscovery for Configured {
         if found.is_empty() {
             return Error::e_explain(ErrorType::ConnectNoRoute, "none of the names resolves");
         }
-        let backend = |(addr, weight)| Backend {
-            addr,
-            weight,
-            ext: Extensions::new(),
-        };
+        let backend = |(addr, weight)| Backend { addr, weight, ext: Extensions::new() };
         Ok((found.into_iter().map(backend).collect(), HashMap::new()))
     }
 }

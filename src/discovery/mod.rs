@@ -30,12 +30,7 @@ pub(crate) struct Tracked {
 
 impl Tracked {
     pub(crate) fn new(pool: &str, source: Source, roster: Arc<Roster>) -> Self {
-        Tracked {
-            pool: pool.to_owned(),
-            source,
-            roster,
-            last: arc_swap::ArcSwap::default(),
-        }
+        Tracked { pool: pool.to_owned(), source, roster, last: arc_swap::ArcSwap::default() }
     }
 }
 
@@ -46,20 +41,12 @@ impl ServiceDiscovery for Tracked {
         let found: BTreeSet<Backend> = match self.source.discover().await {
             Ok((found, _)) => found.into_iter().filter(|b| b.weight > 0).collect(),
             Err(e) => {
-                warn!(
-                    "pool {}: discovery failed, {} backends stay as they are: {e}",
-                    self.pool,
-                    last.len()
-                );
+                warn!("pool {}: discovery failed, {} backends stay as they are: {e}", self.pool, last.len());
                 return Ok((last.as_ref().clone(), HashMap::new()));
             }
         };
         if found.is_empty() && !last.is_empty() {
-            warn!(
-                "pool {}: discovery found nobody, {} backends stay as they are",
-                self.pool,
-                last.len()
-            );
+            warn!("pool {}: discovery found nobody, {} backends stay as they are", self.pool, last.len());
             return Ok((last.as_ref().clone(), HashMap::new()));
         }
         if found != *last {

@@ -26,10 +26,7 @@ pub struct HttpCheck {
 impl HttpCheck {
     /// A check that asks as `probe` says.
     pub fn new(probe: &HttpProbe) -> Self {
-        HttpCheck {
-            probe: probe.clone(),
-            connector: Connector::new(None),
-        }
+        HttpCheck { probe: probe.clone(), connector: Connector::new(None) }
     }
 
     fn request(&self, target: &SocketAddr) -> Result<RequestHeader> {
@@ -40,10 +37,7 @@ impl HttpCheck {
             (None, SocketAddr::Inet(address)) => address.to_string(),
         };
         request.insert_header(HOST, host)?;
-        request.insert_header(
-            USER_AGENT,
-            concat!("evenkeel/", env!("CARGO_PKG_VERSION"), " (health check)"),
-        )?;
+        request.insert_header(USER_AGENT, concat!("evenkeel/", env!("CARGO_PKG_VERSION"), " (health check)"))?;
         request.insert_header(CONNECTION, "close")?;
         Ok(request)
     }
@@ -79,10 +73,7 @@ impl HttpCheck {
         if pattern.is_match(&body) {
             return Ok(());
         }
-        Error::e_explain(
-            ErrorType::Custom("UnexpectedBody"),
-            format!("{} bytes do not match", body.len()),
-        )
+        Error::e_explain(ErrorType::Custom("UnexpectedBody"), format!("{} bytes do not match", body.len()))
     }
 }
 
@@ -91,21 +82,14 @@ impl HealthCheck for HttpCheck {
     async fn check(&self, target: &Backend) -> Result<()> {
         let peer = self.peer(target)?;
         let (mut session, _) = self.connector.get_http_session(&peer).await?;
-        session
-            .write_request_header(Box::new(self.request(&target.addr)?))
-            .await?;
+        session.write_request_header(Box::new(self.request(&target.addr)?)).await?;
         session.finish_request_body().await?;
         session.read_response_header().await?;
         let status = match session.response_header() {
             Some(response) => response.status.as_u16(),
             None => return Error::e_explain(ErrorType::ReadError, "no response header"),
         };
-        if !self
-            .probe
-            .expect
-            .iter()
-            .any(|&(low, high)| (low..=high).contains(&status))
-        {
+        if !self.probe.expect.iter().any(|&(low, high)| (low..=high).contains(&status)) {
             return Error::e_explain(ErrorType::HTTPStatus(status), "not an expected status");
         }
         self.check_body(&mut session).await

@@ -16,9 +16,9 @@ impl HealthCheck for TcpCheck {
     async fn check(&self, target: &Backend) -> Result<()> {
         let connected = match &target.addr {
             SocketAddr::Inet(address) => TcpStream::connect(address).await.map(drop),
-            SocketAddr::Unix(address) => UnixStream::connect(address.as_pathname().unwrap_or("".as_ref()))
-                .await
-                .map(drop),
+            SocketAddr::Unix(address) => {
+                UnixStream::connect(address.as_pathname().unwrap_or("".as_ref())).await.map(drop)
+            }
         };
         connected.or_err(ErrorType::ConnectError, "cannot connect")
     }

@@ -132,10 +132,7 @@ fn probing(settings: &HealthCheck) -> Probing {
     Probing {
         interval: settings.interval,
         timeout: settings.timeout,
-        thresholds: Thresholds {
-            rise: settings.rise,
-            fall: settings.fall,
-        },
+        thresholds: Thresholds { rise: settings.rise, fall: settings.fall },
     }
 }
 

@@ -81,10 +81,7 @@ fn take_in(pool: &Pool, member: &Member, result: Result<(), String>, thresholds:
             info!("pool {pool}: backend {backend} is healthy: first probe passed")
         }
         (Change::BecameHealthy, _) => {
-            info!(
-                "pool {pool}: backend {backend} became healthy: {} probes passed in a row",
-                thresholds.rise
-            );
+            info!("pool {pool}: backend {backend} became healthy: {} probes passed in a row", thresholds.rise);
         }
         (Change::BecameUnhealthy, Health::Unprobed) => {
             warn!("pool {pool}: backend {backend} is unhealthy: first probe failed: {why}");

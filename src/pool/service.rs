@@ -33,10 +33,7 @@ pub struct PoolService {
 impl PoolService {
     /// A service for these pools.
     pub fn new(pools: Vec<Arc<Pool>>) -> Self {
-        PoolService {
-            pools,
-            settled: watch::Sender::new(false),
-        }
+        PoolService { pools, settled: watch::Sender::new(false) }
     }
 
     /// Turns true when every pool has gone through its first round.

@@ -74,11 +74,7 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
         return Ok(0);
     }
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = format!(
-        "{} {}: {reason}\n",
-        code.as_u16(),
-        code.canonical_reason().unwrap_or("Error")
-    );
+    let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
     let mut response = text_response(code, text.len())?;
     response.insert_header(Bytes::from_static(REASON_HEADER), reason.as_str())?;
     if reason == Reason::MethodNotAllowed {
@@ -127,38 +123,14 @@ mod tests {
             (status, reason.as_str())
         };
         assert_eq!(status(Error::new_up(ErrorType::ReadTimedout)), (504, "backend_timeout"));
-        assert_eq!(
-            status(Error::new_up(ErrorType::ConnectTimedout)),
-            (504, "connect_timeout")
-        );
-        assert_eq!(
-            status(Error::new_up(ErrorType::ConnectRefused)),
-            (502, "connect_failed")
-        );
-        assert_eq!(
-            status(Error::new_up(ErrorType::ConnectionClosed)),
-            (502, "backend_closed")
-        );
-        assert_eq!(
-            status(Error::new_up(ErrorType::InvalidHTTPHeader)),
-            (502, "backend_protocol")
-        );
-        assert_eq!(
-            status(Error::new_up(ErrorType::Custom("InvalidChunk"))),
-            (502, "backend_protocol")
-        );
-        assert_eq!(
-            status(Error::new_down(ErrorType::ReadTimedout)),
-            (408, "client_timeout")
-        );
-        assert_eq!(
-            status(Error::new_down(ErrorType::ConnectionClosed)),
-            (499, "client_gone")
-        );
-        assert_eq!(
-            status(Error::new_down(ErrorType::InvalidHTTPHeader)),
-            (400, "bad_request")
-        );
+        assert_eq!(status(Error::new_up(ErrorType::ConnectTimedout)), (504, "connect_timeout"));
+        assert_eq!(status(Error::new_up(ErrorType::ConnectRefused)), (502, "connect_failed"));
+        assert_eq!(status(Error::new_up(ErrorType::ConnectionClosed)), (502, "backend_closed"));
+        assert_eq!(status(Error::new_up(ErrorType::InvalidHTTPHeader)), (502, "backend_protocol"));
+        assert_eq!(status(Error::new_up(ErrorType::Custom("InvalidChunk"))), (502, "backend_protocol"));
+        assert_eq!(status(Error::new_down(ErrorType::ReadTimedout)), (408, "client_timeout"));
+        assert_eq!(status(Error::new_down(ErrorType::ConnectionClosed)), (499, "client_gone"));
+        assert_eq!(status(Error::new_down(ErrorType::InvalidHTTPHeader)), (400, "bad_request"));
         assert_eq!(status(Error::new(ErrorType::HTTPStatus(403))), (403, "refused"));
         assert_eq!(status(Error::new_in(ErrorType::InternalError)), (500, "internal"));
     }

@@ -77,7 +77,7 @@ pub(super) fn tell(
     ctx: &Ctx,
     peer: Option<IpAddr>,
     tls: bool,
-    host: Option<&HeaderValue>,
+    received: &RequestHeader,
 ) -> Result<()> {
     let kept = |request: &RequestHeader, name| ctx.trusted && request.headers.contains_key(name);
     match peer {
@@ -92,7 +92,7 @@ pub(super) fn tell(
         request.insert_header(Bytes::from_static(b"X-Forwarded-Proto"), scheme)?;
     }
     if !kept(request, HOST) {
-        match host {
+        match host(received) {
             Some(host) => request.insert_header(Bytes::from_static(b"X-Forwarded-Host"), host)?,
             None => drop(request.remove_header(HOST)),
         }
@@ -108,6 +108,14 @@ pub(super) fn tell(
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
     }
     Ok(())
+}
+
+/// The host that the client asked for: `Host`, or in HTTP/2 `:authority`.
+fn host(received: &RequestHeader) -> Option<HeaderValue> {
+    match received.headers.get(http::header::HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(received.uri.authority()?.as_str()).ok(),
+    }
 }
 
 /// The peer, behind what a trusted peer sent itself.
@@ -146,14 +154,8 @@ mod tests {
         assert_eq!(client(&nets, "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
         assert_eq!(client(&nets, "10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client(&nets, "10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(
-            client(&nets, "10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.9.9.9"]),
-            "203.0.113.9"
-        );
-        assert_eq!(
-            client(&nets, "10.0.0.1", &["1.1.1.1", "203.0.113.9", "10.9.9.9"]),
-            "203.0.113.9"
-        );
+        assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.9.9.9"]), "203.0.113.9");
+        assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1", "203.0.113.9", "10.9.9.9"]), "203.0.113.9");
         assert_eq!(client(&nets, "10.0.0.1", &["10.1.1.1, 10.2.2.2"]), "10.1.1.1");
         assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1, unknown, 10.2.2.2"]), "10.2.2.2");
         assert_eq!(client(&nets, "fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");

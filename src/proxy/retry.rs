@@ -27,10 +27,7 @@ pub(super) fn may_send_again(method: &Method, error: &Error, broken: &Broken) ->
 
 /// Whether the backend's connection broke, as opposed to a backend that is slow or answers nonsense.
 fn is_break(error: &Error) -> bool {
-    let kind = matches!(
-        error.etype,
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-    );
+    let kind = matches!(error.etype, ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
     kind && error.esource == ErrorSource::Upstream
 }
 
@@ -38,11 +35,7 @@ fn is_break(error: &Error) -> bool {
 mod tests {
     use super::*;
 
-    const FRESH: Broken = Broken {
-        reused: false,
-        response_started: false,
-        body_kept: true,
-    };
+    const FRESH: Broken = Broken { reused: false, response_started: false, body_kept: true };
 
     #[test]
     fn only_what_is_the_same_done_twice_is_sent_again() {
@@ -63,29 +56,15 @@ mod tests {
     #[test]
     fn never_once_the_response_began_or_the_body_is_gone() {
         let closed = Error::new_up(ErrorType::ReadError);
-        let started = Broken {
-            response_started: true,
-            ..FRESH
-        };
-        let gone = Broken {
-            body_kept: false,
-            ..FRESH
-        };
+        let started = Broken { response_started: true, ..FRESH };
+        let gone = Broken { body_kept: false, ..FRESH };
         assert!(!may_send_again(&Method::GET, &closed, &started));
         assert!(!may_send_again(&Method::PUT, &closed, &gone));
     }
 
     #[test]
     fn not_for_a_slow_backend_nor_for_a_client_that_left() {
-        assert!(!may_send_again(
-            &Method::GET,
-            &Error::new_up(ErrorType::ReadTimedout),
-            &FRESH
-        ));
-        assert!(!may_send_again(
-            &Method::GET,
-            &Error::new_down(ErrorType::ConnectionClosed),
-            &FRESH
-        ));
+        assert!(!may_send_again(&Method::GET, &Error::new_up(ErrorType::ReadTimedout), &FRESH));
+        assert!(!may_send_again(&Method::GET, &Error::new_down(ErrorType::ConnectionClosed), &FRESH));
     }
 }

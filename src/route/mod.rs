@@ -69,9 +69,9 @@ fn path_matches(m: &Match, path: &str) -> bool {
     match &m.path {
         None => true,
         Some(PathMatch::Exact(exact)) => path == exact,
-        Some(PathMatch::Prefix(prefix)) => path
-            .strip_prefix(prefix.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        Some(PathMatch::Prefix(prefix)) => {
+            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
     }
 }
 

@@ -36,19 +36,13 @@ struct Cycle {
 impl Cycle {
     fn new(candidates: Vec<Backend>) -> Self {
         let weights: Vec<u64> = candidates.iter().map(|b| b.weight as u64).collect();
-        Cycle {
-            schedule: Schedule::new(&weights),
-            candidates,
-        }
+        Cycle { schedule: Schedule::new(&weights), candidates }
     }
 }
 
 impl Turns {
     fn over(candidates: Vec<Backend>) -> Self {
-        Turns {
-            cycle: ArcSwap::from_pointee(Cycle::new(candidates)),
-            next: AtomicU64::new(0),
-        }
+        Turns { cycle: ArcSwap::from_pointee(Cycle::new(candidates)), next: AtomicU64::new(0) }
     }
 
     /// Turns over the candidates of a roster, rewritten with every change of it.
@@ -79,13 +73,7 @@ impl BackendSelection for RoundRobin {
     }
 
     fn iter(self: &Arc<Self>, _key: &[u8]) -> Draw {
-        Draw {
-            cycle: self.0.cycle.load(),
-            selection: Arc::clone(self),
-            drawn: 0,
-            start: 0,
-            walked: 0,
-        }
+        Draw { cycle: self.0.cycle.load(), selection: Arc::clone(self), drawn: 0, start: 0, walked: 0 }
     }
 }
 

@@ -30,10 +30,7 @@ impl Schedule {
                 *end += w;
                 Some(*end)
             });
-            Schedule::Strided {
-                ends: ends.collect(),
-                stride: golden_stride(length),
-            }
+            Schedule::Strided { ends: ends.collect(), stride: golden_stride(length) }
         }
     }
 

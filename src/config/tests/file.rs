@@ -54,10 +54,7 @@ fn the_top_must_be_a_map() {
 
 #[test]
 fn a_syntax_error_has_its_place() {
-    refuses(
-        r"a: [b",
-        &[r"2:1: is not valid YAML: while parsing a flow sequence, expected ',' or ']'"],
-    );
+    refuses(r"a: [b", &[r"2:1: is not valid YAML: while parsing a flow sequence, expected ',' or ']'"]);
 }
 
 #[test]
@@ -185,12 +182,8 @@ fn an_alias_repeats_a_value() {
 fn what_cannot_be_read_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lb.yaml");
-    let printed = |path: &Path| {
-        Config::load(path)
-            .unwrap_err()
-            .to_string()
-            .replace(&format!("{}", path.display()), "FILE")
-    };
+    let printed =
+        |path: &Path| Config::load(path).unwrap_err().to_string().replace(&format!("{}", path.display()), "FILE");
     assert_eq!(printed(&file), "FILE: no such file");
     assert_eq!(printed(folder.path()), "FILE: is a directory, not a file");
     fs::write(&file, b"a: b\nc: \xff\n").unwrap();
@@ -206,14 +199,10 @@ fn too_deep_and_too_many_are_refused() {
     let deep = format!("{}x: 1", "a: {".repeat(80));
     let printed = Config::parse(&deep, None).unwrap_err().to_string();
     assert!(printed.ends_with(": is nested more than 64 levels deep"), "{printed}");
-    let laughs = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |t, i| {
-        format!("{t}a{i}: &a{i} [*a{j}, *a{j}]\n", j = i - 1)
-    });
+    let laughs =
+        (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |t, i| format!("{t}a{i}: &a{i} [*a{j}, *a{j}]\n", j = i - 1));
     let printed = Config::parse(&laughs, None).unwrap_err().to_string();
-    assert!(
-        printed.ends_with(": is one value too many: a file may hold 500000, aliases written out"),
-        "{printed}"
-    );
+    assert!(printed.ends_with(": is one value too many: a file may hold 500000, aliases written out"), "{printed}");
 }
 
 #[test]
@@ -237,9 +226,7 @@ fn a_secret_of_the_wrong_kind_is_not_shown() {
 fn the_command_line_is_checked_like_a_file() {
     let config = Config::quick(":8080", &["a:1,10.0.0.1:2".to_owned(), "unix:/c".to_owned()]).unwrap();
     assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8080");
-    let Source::Backends(backends) = &config.pools[0].source else {
-        panic!()
-    };
+    let Source::Backends(backends) = &config.pools[0].source else { panic!() };
     let addresses: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
     assert_eq!(
         (config.pools[0].name.as_str(), addresses),
@@ -256,8 +243,5 @@ fn the_command_line_is_checked_like_a_file() {
          --to: must be ip:port, host:port or unix:/path, got 'a' (the port is missing)\n\
          --to: b:1 is backends[1] already; give it a weight for more traffic"
     );
-    assert_eq!(
-        printed(":80", &[]),
-        "--to: must be a list of backends, got an empty one"
-    );
+    assert_eq!(printed(":80", &[]), "--to: must be a list of backends, got an empty one");
 }

@@ -24,10 +24,7 @@ fn everything() -> String {
             _ => format!("{line}\n"),
         }
     };
-    FULL.lines()
-        .filter(|line| !line.starts_with("access_log: off"))
-        .map(uncomment)
-        .collect()
+    FULL.lines().filter(|line| !line.starts_with("access_log: off")).map(uncomment).collect()
 }
 
 /// `pools.web.backends[1].weight` as `pools.*.backends[].weight`.
@@ -63,31 +60,15 @@ fn full_yaml_holds_every_key_that_is_read() {
     read::config(&top, None, &sink);
     let mut written = BTreeSet::new();
     keys(&top, "", &mut written);
-    let missing: Vec<_> = sink
-        .asked
-        .borrow()
-        .iter()
-        .filter(|key| !written.contains(&shape(key)))
-        .cloned()
-        .collect();
+    let missing: Vec<_> = sink.asked.borrow().iter().filter(|key| !written.contains(&shape(key))).cloned().collect();
     assert_eq!(missing, [""; 0]);
 }
 
 #[test]
 fn what_full_yaml_has_behind_a_hash_is_valid_but_for_what_excludes_each_other() {
     let error = Config::parse(&everything(), None).unwrap_err();
-    let keys: Vec<_> = error
-        .mistakes
-        .iter()
-        .map(|m| (m.key.as_str(), m.message.as_str()))
-        .collect();
-    assert_eq!(
-        keys,
-        [(
-            "pools.web.discovery",
-            "cannot stand beside 'backends': a pool has one source"
-        )]
-    );
+    let keys: Vec<_> = error.mistakes.iter().map(|m| (m.key.as_str(), m.message.as_str())).collect();
+    assert_eq!(keys, [("pools.web.discovery", "cannot stand beside 'backends': a pool has one source")]);
 }
 
 #[test]
@@ -104,17 +85,8 @@ fn what_full_yaml_states_as_default_is_the_default() {
     assert_eq!(pool.timeouts, Timeouts::default());
     let check = pool.health_check.clone().unwrap();
     let at = check.at;
-    assert_eq!(
-        check,
-        HealthCheck {
-            at,
-            ..HealthCheck::default()
-        }
-    );
-    assert_eq!(
-        config.pools[1].health_check.clone().unwrap().probe,
-        Probe::Http(HttpProbe::default())
-    );
+    assert_eq!(check, HealthCheck { at, ..HealthCheck::default() });
+    assert_eq!(config.pools[1].health_check.clone().unwrap().probe, Probe::Http(HttpProbe::default()));
     let silent = Config::parse(&super::with(""), None).unwrap();
     assert_eq!(config.server, silent.server);
 }
@@ -123,28 +95,14 @@ fn what_full_yaml_states_as_default_is_the_default() {
 fn silence_gives_every_default() {
     let config = Config::parse(&super::with(""), None).unwrap();
     let cores = std::thread::available_parallelism().unwrap().get();
-    let server = ServerConf {
-        version: 1,
-        threads: cores,
-        max_retries: 10,
-        ..ServerConf::default()
-    };
+    let server = ServerConf { version: 1, threads: cores, max_retries: 10, ..ServerConf::default() };
     assert_eq!(*config.server, server);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));
-    assert_eq!(
-        (config.access_log, config.trusted_proxies, config.file),
-        (None, vec![], None)
-    );
+    assert_eq!((config.access_log, config.trusted_proxies, config.file), (None, vec![], None));
     let pool = &config.pools[0];
     let check = pool.health_check.clone().unwrap();
-    assert_eq!(
-        check,
-        HealthCheck {
-            at: pool.at,
-            ..HealthCheck::default()
-        }
-    );
+    assert_eq!(check, HealthCheck { at: pool.at, ..HealthCheck::default() });
     assert_eq!((&pool.retry, &pool.timeouts), (&Retry::default(), &Timeouts::default()));
 }
 

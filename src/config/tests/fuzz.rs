@@ -101,9 +101,7 @@ fn no_mutation_panics() {
     let mut rng = fastrand::Rng::with_seed(7);
     // Without comments a mutation hits something that matters.
     let lines = FULL.lines().map(|line| line.split("  #").next().unwrap_or_default());
-    let plain: Vec<&str> = lines
-        .filter(|line| !line.trim_start().starts_with('#') && !line.is_empty())
-        .collect();
+    let plain: Vec<&str> = lines.filter(|line| !line.trim_start().starts_with('#') && !line.is_empty()).collect();
     let plain = plain.join("\n");
     for round in 0..ROUNDS {
         let mut text = plain.clone();
@@ -121,9 +119,8 @@ fn no_mutation_panics() {
 #[test]
 fn hostile_files_end_soon() {
     let started = std::time::Instant::now();
-    let laughs = (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| {
-        format!("{text}a{i}: &a{i} [*a{j}, *a{j}]\n", j = i - 1)
-    });
+    let laughs =
+        (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| format!("{text}a{i}: &a{i} [*a{j}, *a{j}]\n", j = i - 1));
     let tall = (1..200).fold(format!("a0: &a0 {}{}\n", "[".repeat(50), "]".repeat(50)), |text, i| {
         format!("{text}a{i}: &a{i} {}*a{}{}\n", "[".repeat(50), i - 1, "]".repeat(50))
     });

@@ -117,38 +117,19 @@ fn an_extension_needs_a_proper_name() {
 
 #[test]
 fn the_forms_of_a_health_check() {
-    let check = |text: &str| {
-        parsed(&with(&format!("    health_check: {text}\n")))
-            .pools
-            .remove(0)
-            .health_check
-    };
+    let check = |text: &str| parsed(&with(&format!("    health_check: {text}\n"))).pools.remove(0).health_check;
     assert_eq!(check("off"), None);
     assert_eq!(check("{ tcp: {} }").unwrap().probe, Probe::Tcp);
     assert_eq!(check("{ tcp: }").unwrap().probe, Probe::Tcp);
-    let Probe::Http(http) = check("{ http: { path: /x?y, expect: [200-299, 301], host: a.b:1, port: 2, body: ok } }")
-        .unwrap()
-        .probe
+    let Probe::Http(http) =
+        check("{ http: { path: /x?y, expect: [200-299, 301], host: a.b:1, port: 2, body: ok } }").unwrap().probe
     else {
         panic!()
     };
-    assert_eq!(
-        (http.path.as_str(), http.expect, http.port),
-        ("/x?y", vec![(200, 299), (301, 301)], Some(2))
-    );
-    assert_eq!(
-        (http.host.as_deref(), http.body.unwrap().as_str()),
-        (Some("a.b:1"), "ok")
-    );
-    let Probe::Http(http) = check("{ http: { expect: 204 } }").unwrap().probe else {
-        panic!()
-    };
+    assert_eq!((http.path.as_str(), http.expect, http.port), ("/x?y", vec![(200, 299), (301, 301)], Some(2)));
+    assert_eq!((http.host.as_deref(), http.body.unwrap().as_str()), (Some("a.b:1"), "ok"));
+    let Probe::Http(http) = check("{ http: { expect: 204 } }").unwrap().probe else { panic!() };
     assert_eq!(http.expect, [(204, 204)]);
-    let Probe::Extension(own) = check("{ mysql: { user: x }, initial: up, rise: 1 }").unwrap().probe else {
-        panic!()
-    };
-    assert_eq!(
-        (own.name.as_str(), own.options.key.as_str()),
-        ("mysql", "pools.web.health_check.mysql")
-    );
+    let Probe::Extension(own) = check("{ mysql: { user: x }, initial: up, rise: 1 }").unwrap().probe else { panic!() };
+    assert_eq!((own.name.as_str(), own.options.key.as_str()), ("mysql", "pools.web.health_check.mysql"));
 }

@@ -9,10 +9,7 @@ fn neither_listeners_nor_pools_may_be_empty() {
         r"listeners: []
 pools: {}
 ",
-        &[
-            r"1:1: listeners: must be a list of listeners, got an empty one",
-            r"2:1: pools: must hold at least one pool",
-        ],
+        &[r"1:1: listeners: must be a list of listeners, got an empty one", r"2:1: pools: must hold at least one pool"],
     );
 }
 
@@ -178,14 +175,7 @@ fn the_forms_of_a_listener() {
          pools: { web: { backends: [a:1] } }\nadmin: off\n",
     );
     let addresses: Vec<_> = config.listeners.iter().map(|l| l.address.to_string()).collect();
-    let expected = [
-        "0.0.0.0:8080",
-        "[::]:8080",
-        "unix:/run/lb.sock",
-        "127.0.0.1:0",
-        "127.0.0.1:0",
-        "0.0.0.0:443",
-    ];
+    let expected = ["0.0.0.0:8080", "[::]:8080", "unix:/run/lb.sock", "127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:443"];
     assert_eq!(addresses, expected);
     assert_eq!((config.listeners[0].h2c, config.listeners[0].at), (true, at(2, 5)));
     let tls = config.listeners[5].tls.clone().unwrap();
@@ -213,19 +203,9 @@ fn the_forms_of_the_rest() {
     assert_eq!(config.limits.max_body_size, Some(1 << 30));
     assert_eq!(config.limits.idle_timeout.as_secs(), 90);
     let path = LogPath::File("/etc/logs/a.log".into());
-    assert_eq!(
-        config.access_log,
-        Some(AccessLog {
-            path,
-            format: LogFormat::Json
-        })
-    );
+    assert_eq!(config.access_log, Some(AccessLog { path, format: LogFormat::Json }));
     assert_eq!(config.admin.unwrap().address.to_string(), "0.0.0.0:1");
-    let path = |text: &str| {
-        parsed(&with(&format!("access_log: {text}\n")))
-            .access_log
-            .map(|log| log.path)
-    };
+    let path = |text: &str| parsed(&with(&format!("access_log: {text}\n"))).access_log.map(|log| log.path);
     assert_eq!(path("off"), None);
     assert_eq!(path("false"), None);
     assert_eq!(path("stdout"), Some(LogPath::Stdout));

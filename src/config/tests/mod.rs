@@ -23,10 +23,7 @@ fn parsed(text: &str) -> Config {
 #[track_caller]
 fn refuses(text: &str, lines: &[&str]) {
     let printed = Config::parse(text, Some(Path::new("lb.yaml"))).unwrap_err().to_string();
-    let printed: Vec<_> = printed
-        .lines()
-        .map(|line| line.strip_prefix("lb.yaml:").unwrap().trim_start())
-        .collect();
+    let printed: Vec<_> = printed.lines().map(|line| line.strip_prefix("lb.yaml:").unwrap().trim_start()).collect();
     assert_eq!(printed, lines);
 }
 

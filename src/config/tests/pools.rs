@@ -148,39 +148,26 @@ fn the_forms_of_a_pool() {
          own:\n    discovery: { dns: { name: x, port: 8080 } }\n    balance: p2c\n  off: { discovery: etcd, health_check: off }\n\
          routes: [{ pool: off }]\n",
     );
-    let Source::Backends(backends) = &config.pools[0].source else {
-        panic!()
-    };
+    let Source::Backends(backends) = &config.pools[0].source else { panic!() };
     let addresses: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.1:1", "[::1]:2", "host.example:3", "unix:/s"]);
     assert_eq!((config.pools[1].at, backends[1].at), (at(5, 3), at(4, 28)));
-    let Source::Discovery(dns) = &config.pools[1].source else {
-        panic!()
-    };
+    let Source::Discovery(dns) = &config.pools[1].source else { panic!() };
     assert_eq!(
         (dns.name.as_str(), dns.options.at, dns.options.key.as_str()),
         ("dns", at(6, 18), "pools.own.discovery.dns")
     );
     assert_eq!(dns.options.value, serde_json::json!({ "name": "x", "port": 8080 }));
-    let Balance::Extension(balance) = &config.pools[1].balance else {
-        panic!()
-    };
-    assert_eq!(
-        (balance.name.as_str(), &balance.options.value),
-        ("p2c", &serde_json::Value::Null)
-    );
+    let Balance::Extension(balance) = &config.pools[1].balance else { panic!() };
+    assert_eq!((balance.name.as_str(), &balance.options.value), ("p2c", &serde_json::Value::Null));
     assert_eq!(config.pools[2].health_check, None);
     assert_eq!(config.routes[0].action, Action::Pool(2));
 }
 
 #[test]
 fn options_keep_their_types() {
-    let config = parsed(&with(
-        "    balance: { own: { a: [1, -2, 1.5, true, ~, x, '1', inf, 1_0, 0x1f] } }\n",
-    ));
-    let Balance::Extension(own) = &config.pools[0].balance else {
-        panic!()
-    };
+    let config = parsed(&with("    balance: { own: { a: [1, -2, 1.5, true, ~, x, '1', inf, 1_0, 0x1f] } }\n"));
+    let Balance::Extension(own) = &config.pools[0].balance else { panic!() };
     let expected = serde_json::json!({ "a": [1, -2, 1.5, true, null, "x", "1", "inf", "1_0", "0x1f"] });
     assert_eq!(own.options.value, expected);
 }

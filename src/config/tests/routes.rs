@@ -85,50 +85,22 @@ fn the_forms_of_a_route() {
         "routes:\n  - match: { host: Api.Example.com., path: /x }\n    respond: { status: 404, body: no }\n  \
          - { match: { host: '*.Example.com', path_prefix: / }, pool: web, filters: [a, { b: { c: 1 } }] }\n  - respond: {}\n",
     ));
-    let [first, second, third] = &config.routes[..] else {
-        panic!()
-    };
+    let [first, second, third] = &config.routes[..] else { panic!() };
     assert_eq!(first.matches.host, Some(HostMatch::Exact("api.example.com".into())));
     assert_eq!(first.matches.path, Some(PathMatch::Exact("/x".into())));
-    assert_eq!(
-        first.action,
-        Action::Respond(Respond {
-            status: 404,
-            body: "no".into()
-        })
-    );
+    assert_eq!(first.action, Action::Respond(Respond { status: 404, body: "no".into() }));
     assert_eq!(second.matches.host, Some(HostMatch::Suffix(".example.com".into())));
     assert_eq!(second.matches.path, Some(PathMatch::Prefix(String::new())));
     assert_eq!((&second.action, second.at), (&Action::Pool(0), at(8, 5)));
-    let filters: Vec<_> = second
-        .filters
-        .iter()
-        .map(|f| (f.name.as_str(), f.options.key.as_str(), f.options.at))
-        .collect();
-    assert_eq!(
-        filters,
-        [
-            ("a", "routes[1].filters[0]", at(8, 78)),
-            ("b", "routes[1].filters[1].b", at(8, 83))
-        ]
-    );
-    assert_eq!(
-        third.action,
-        Action::Respond(Respond {
-            status: 200,
-            body: String::new()
-        })
-    );
+    let filters: Vec<_> =
+        second.filters.iter().map(|f| (f.name.as_str(), f.options.key.as_str(), f.options.at)).collect();
+    assert_eq!(filters, [("a", "routes[1].filters[0]", at(8, 78)), ("b", "routes[1].filters[1].b", at(8, 83))]);
+    assert_eq!(third.action, Action::Respond(Respond { status: 200, body: String::new() }));
 }
 
 #[test]
 fn without_routes_everything_goes_to_the_one_pool() {
     let config = parsed(&with(""));
-    let route = Route {
-        matches: Match::default(),
-        action: Action::Pool(0),
-        filters: vec![],
-        at: at(3, 3),
-    };
+    let route = Route { matches: Match::default(), action: Action::Pool(0), filters: vec![], at: at(3, 3) };
     assert_eq!(config.routes, [route]);
 }

@@ -62,10 +62,7 @@ fn pingoras_values_arrive() {
     ));
     let server = &config.server;
     assert_eq!((server.version, server.threads, server.max_retries), (1, 3, 10));
-    assert_eq!(
-        (server.grace_period_seconds, server.user.as_deref()),
-        (Some(0), Some("nobody"))
-    );
+    assert_eq!((server.grace_period_seconds, server.user.as_deref()), (Some(0), Some("nobody")));
     assert_eq!(server.client_bind_to_ipv6, ["::1"]);
     assert_eq!(server.fast_timeout_to_tokio_threshold_seconds, None);
     assert_eq!(server.daemon_ready_timeout_seconds.map(u64::from), Some(5));

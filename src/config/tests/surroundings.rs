@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::environment::names;
-use super::super::{Config, Mistake, environment};
+use super::super::{Config, Mistake, environment, unresolved};
 use super::at;
 
 const CERTIFICATE: &str = include_str!("pem/site.pem");
@@ -29,11 +29,7 @@ fn tls(certificate: Option<&str>, key: Option<&str>) -> Vec<String> {
 fn said(config: &Config, folder: &Path) -> Vec<String> {
     let line = |m: Mistake| format!("{}:{}: {}: {}", m.at.line, m.at.column, m.key, m.message);
     let folder = format!("{}/", folder.display());
-    environment(config)
-        .into_iter()
-        .map(line)
-        .map(|line| line.replace(&folder, ""))
-        .collect()
+    environment(config).into_iter().map(line).map(|line| line.replace(&folder, "")).collect()
 }
 
 const AT: &str = "3:42: listeners[0].tls.certificates[0]";
@@ -58,21 +54,14 @@ fn both_files_must_be_readable() {
 fn both_files_must_hold_what_they_are_named_for() {
     assert_eq!(
         tls(Some(KEY), Some(KEY)),
-        [format!(
-            "{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it"
-        )]
+        [format!("{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it")]
     );
     assert_eq!(
         tls(Some(CERTIFICATE), Some(CERTIFICATE)),
-        [format!(
-            "{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it"
-        )]
+        [format!("{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it")]
     );
     let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
-    assert_eq!(
-        tls(Some(broken), Some(KEY)),
-        [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]
-    );
+    assert_eq!(tls(Some(broken), Some(KEY)), [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]);
 }
 
 #[test]
@@ -93,9 +82,8 @@ fn names_must_resolve_wherever_they_stand() {
         "here" => Ok(()),
         _ => Err(format!("nobody at {name}:{port}")),
     };
-    let mut said = names(&Config::parse(text, None).unwrap(), look_up);
-    said.sort_by_key(|mistake| mistake.at);
-    let message = "not usable here: cannot resolve 'nowhere': nobody at nowhere:2";
+    let said = names(&Config::parse(text, None).unwrap(), look_up);
+    let message = "cannot resolve 'nowhere' here, it will be tried again while running: nobody at nowhere:2";
     let expected = [
         Mistake::new(at(4, 24), "pools.web.backends[1]", message),
         Mistake::new(at(5, 21), "pools.api.backends[0]", message),
@@ -106,7 +94,7 @@ fn names_must_resolve_wherever_they_stand() {
 #[test]
 fn localhost_resolves() {
     let text = "listeners: [{ address: :80 }]\npools: { web: { backends: [localhost:1] } }\n";
-    assert_eq!(environment(&Config::parse(text, None).unwrap()), []);
+    assert_eq!(unresolved(&Config::parse(text, None).unwrap()), []);
 }
 
 #[test]

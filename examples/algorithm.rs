@@ -1,0 +1,68 @@
+//! A balancing algorithm of your own: the backend with the fewest requests in flight, for each unit of its weight.
+//!
+//! ```text
+//! cargo run --example algorithm -- check -c examples/conf/algorithm.yaml
+//! cargo run --example algorithm -- -c examples/conf/algorithm.yaml
+//! for i in $(seq 50); do curl -s 127.0.0.1:8000/ -o /dev/null & done; wait
+//! cargo run --example algorithm -- status               # a slow backend has had fewer of them
+//! ```
+//!
+//! Two backends for it, each in a terminal: `python3 -m http.server 8001` and `python3 -m http.server 8002`.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use evenkeel::backend::{Health, Member, Roster};
+use pingora::lb::Backend;
+use pingora::lb::selection::{BackendIter, BackendSelection};
+
+/// Pingora builds one anew whenever the backends change; the roster, and the state in it, outlives them all.
+struct LeastInFlight(Arc<Roster>);
+
+/// The backends from the least to the most busy.
+struct Order {
+    rest: IntoIter<Member>,
+    offered: Option<Member>,
+}
+
+impl BackendSelection for LeastInFlight {
+    type Iter = Order;
+    type Config = Arc<Roster>;
+
+    fn build_with_config(_: &BTreeSet<Backend>, roster: &Arc<Roster>) -> Self {
+        LeastInFlight(Arc::clone(roster))
+    }
+
+    fn build(backends: &BTreeSet<Backend>) -> Self {
+        let roster = Roster::new(Health::UP);
+        roster.set_members(backends);
+        LeastInFlight(roster)
+    }
+
+    fn iter(self: &Arc<Self>, _key: &[u8]) -> Order {
+        let mut members = self.0.load().candidates().to_vec();
+        // Equals in any order, or the first of them would get all that comes while nobody is busy.
+        fastrand::shuffle(&mut members);
+        // Each count is read once: a sort over numbers that change while it runs may panic.
+        members.sort_by_cached_key(|m| m.state.in_flight() * 1000 / m.backend.weight.max(1));
+        Order { rest: members.into_iter(), offered: None }
+    }
+}
+
+impl BackendIter for Order {
+    fn next(&mut self) -> Option<&Backend> {
+        self.offered = self.rest.next();
+        self.offered.as_ref().map(|member| &member.backend)
+    }
+}
+
+fn main() -> ExitCode {
+    evenkeel::cli::main(|app| {
+        app.balance::<LeastInFlight>("least_in_flight", |options, roster| {
+            options.none()?;
+            Ok(Arc::clone(roster))
+        })
+    })
+}

@@ -1,0 +1,155 @@
+//! One request under way: its route, its attempts, its end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use pingora::http::RequestHeader;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::generation::{Action, Generation};
+use super::{failure, forwarded, request};
+use crate::access_log::Entry;
+use crate::backend::{Lease, Outcome};
+use crate::ctx::{Attempt, Ctx, FailedAttempt};
+use crate::filter::Filter;
+use crate::pool::{Pool, Unavailable};
+use crate::reason::Reason;
+
+/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
+pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
+
+/// A request under way: the generation that it began in, its route there, and its context.
+pub struct Exchange {
+    pub(super) generation: Arc<Generation>,
+    pub(super) route: Option<usize>,
+    pub(super) ctx: Ctx,
+}
+
+impl Exchange {
+    /// Note who the client is.
+    pub(super) fn identify(&mut self, session: &Session) {
+        let headers = &session.req_header().headers;
+        forwarded::identify(&mut self.ctx, peer_address(session), headers, &self.generation.trusted_proxies);
+    }
+
+    /// Find the route, and note its pool.
+    pub(super) fn find_route(&mut self, header: &RequestHeader) -> bool {
+        let router = &self.generation.router;
+        self.route = router.only().or_else(|| {
+            let host = request::authority(header).map(request::without_port).unwrap_or_default();
+            router.find(host, header.uri.path())
+        });
+        let route = self.route.and_then(|number| self.generation.routes.get(number));
+        if let Some(Action::Pool(pool)) = route.map(|route| &route.action) {
+            self.ctx.pool = Some(Arc::clone(pool));
+        }
+        route.is_some()
+    }
+
+    /// The filters of the route; none if there is none.
+    pub(super) fn filters(&self) -> Vec<Arc<dyn Filter>> {
+        let route = self.route.and_then(|number| self.generation.routes.get(number));
+        // An empty vector allocates nothing; the copy frees the request for the filter to change.
+        route.map(|route| route.filters.clone()).unwrap_or_default()
+    }
+
+    /// Answer with a refusal; the connection lives on.
+    pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
+        self.ctx.reason = Some(reason);
+        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
+        failure::answer(session, reason.status(), reason).await?;
+        Ok(true)
+    }
+
+    /// An error for which the reason is known.
+    pub(super) fn fail(&mut self, reason: Reason, text: &'static str) -> Box<Error> {
+        self.ctx.reason = Some(reason);
+        Error::explain(ErrorType::HTTPStatus(reason.status()), text)
+    }
+
+    /// A lease for the next attempt, and whether it must have a connection of its own: when the only backend left is the one
+    /// whose kept connection was stale, another kept one may be stale too.
+    pub(super) fn acquire(&mut self, pool: &Pool) -> Result<(Lease, bool)> {
+        let stale = self.ctx.failed.last().is_some_and(|attempt| attempt.stale);
+        match pool.acquire(b"", &self.ctx.tried) {
+            Ok(lease) => Ok((lease, false)),
+            Err(Unavailable::AllTried) if stale => {
+                self.ctx.tried.pop();
+                match pool.acquire(b"", &self.ctx.tried) {
+                    Ok(lease) => Ok((lease, true)),
+                    Err(_) => Err(self.fail(Reason::NoBackend, "no backend is admitted any more")),
+                }
+            }
+            Err(_) => {
+                // What the last attempt met says more than that nobody is left.
+                let reason = self.ctx.failed.last().map_or(Reason::NoBackend, |attempt| attempt.reason);
+                Err(self.fail(reason, "no backend is left to try"))
+            }
+        }
+    }
+
+    pub(super) fn begin_attempt(&mut self, pool: &Pool, lease: Lease, now: Instant) {
+        let number = self.ctx.attempt.number.saturating_add(1);
+        if number > 1 {
+            pool.metrics.retry();
+        }
+        self.ctx.lease = Some(lease);
+        self.ctx.attempt = Attempt { number, started: Some(now), ..Attempt::default() };
+    }
+
+    /// Note that the attempt under way has failed, and say whether another may follow.
+    pub(super) fn end_failed_attempt(&mut self, error: &Error, reason: Reason, stale: bool) -> bool {
+        let (Some(pool), Some(mut lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
+            return false;
+        };
+        lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed });
+        let backend = Arc::clone(lease.backend());
+        if stale {
+            debug!("pool {}: backend {}: a kept connection had been closed", pool.name(), backend.label());
+        } else {
+            warn!("pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
+        }
+        self.ctx.tried.push(backend.address().clone());
+        self.ctx.failed.push(FailedAttempt {
+            backend,
+            reason,
+            took: self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default(),
+            stale,
+        });
+        self.ctx.attempt.number < pool.retry().attempts && Instant::now() < pool.deadline(self.ctx.started)
+    }
+
+    /// Count it, log it, and let its backend go.
+    pub(super) fn close(&mut self, session: &Session, error: Option<&Error>) {
+        if self.ctx.reason.is_none() {
+            self.ctx.reason = error.map(|e| failure::classify(e).0);
+        }
+        if let (Some(lease), Some(error)) = (&mut self.ctx.lease, error) {
+            let backends_fault = error.esource == ErrorSource::Upstream;
+            lease.report(if backends_fault { Outcome::Failed } else { Outcome::Cancelled });
+        }
+        let status = match (session.response_written(), self.ctx.reason) {
+            (_, Some(Reason::ClientGone)) => 499,
+            (Some(response), _) => response.status.as_u16(),
+            (None, reason) => reason.map_or(499, Reason::status),
+        };
+        let elapsed = self.ctx.elapsed();
+        let pool = self.ctx.pool.as_ref().map_or(&self.generation.unrouted, |pool| &pool.metrics);
+        pool.request(status, elapsed.as_secs_f64());
+        if let Some(reason) = self.ctx.reason {
+            pool.failure(reason);
+        }
+        if let Some(log) = &self.generation.access_log {
+            log.write(&Entry { session, ctx: &self.ctx, status, elapsed });
+        }
+        self.ctx.lease = None;
+    }
+}
+
+/// The address at the other end of the connection.
+pub(super) fn peer_address(session: &Session) -> Option<IpAddr> {
+    session.client_addr()?.as_inet().map(|address| address.ip())
+}
