@@ -1,1 +1,19 @@
-fn main() {}
+//! The integration tests: the real binary, real clients and real backends over real sockets.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod support;
+
+mod admin;
+mod balancing;
+mod connections;
+mod errors;
+mod failover;
+mod health;
+mod large;
+mod layering;
+mod lifecycle;
+mod logs;
+mod proxying;
+mod robustness;
+mod tls;
+mod wrong_input;

@@ -1,0 +1,128 @@
+//! Signals, and an end that loses nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use crate::support::evenkeel::pool;
+use crate::support::{Client, Evenkeel, Origin, wait_until};
+
+#[test]
+fn an_idle_process_ends_soon_and_well() {
+    for signal in ["TERM", "INT"] {
+        let origin = Origin::saying("hello");
+        let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+        let mut idle = evenkeel.client();
+        assert_eq!(idle.get("/").text(), "hello");
+        let began = Instant::now();
+        evenkeel.signal(signal);
+        assert_eq!(evenkeel.ended().code(), Some(0), "{signal}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{signal}: {:?}", began.elapsed());
+        assert!(idle.closed());
+    }
+}
+
+/// A backend that answers when the gate opens.
+fn gated() -> (Origin, Arc<AtomicBool>) {
+    let gate = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&gate);
+    let origin = Origin::new(move |exchange| {
+        while !open.load(SeqCst) {
+            exchange.pause(Duration::from_millis(5));
+        }
+        exchange.ok("late")
+    });
+    (origin, gate)
+}
+
+#[test]
+fn a_request_in_flight_is_finished() {
+    let (origin, gate) = gated();
+    let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_until("the request is at the backend", || origin.count() == 1);
+    evenkeel.signal("TERM");
+    wait_until("it stops listening", || Client::try_connect(evenkeel.http()).is_err());
+    assert_eq!(evenkeel.page_if_any("/readyz").map(|page| page.status).unwrap_or(503), 503);
+    // Longer than the looks that find nothing in flight; the process must still be there.
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(evenkeel.alive());
+    gate.store(true, SeqCst);
+    let response = client.read();
+    assert_eq!((response.status, response.text().as_str()), (200, "late"));
+    assert_eq!(evenkeel.ended().code(), Some(0));
+    assert_eq!(evenkeel.requests(1)[0]["status"], 200);
+}
+
+#[test]
+fn a_download_in_flight_is_finished() {
+    const SIZE: usize = 32 * 1024 * 1024;
+    let origin = Origin::new(|exchange| {
+        exchange.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"))?;
+        exchange.send(vec![b'x'; SIZE])?;
+        Ok(crate::support::Then::Keep)
+    });
+    let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let response = crate::support::Response::read_head(&mut client.wire).unwrap();
+    evenkeel.signal("TERM");
+    wait_until("it stops listening", || Client::try_connect(evenkeel.http()).is_err());
+    std::thread::sleep(Duration::from_millis(400));
+    let read = response.head.copy_body(&mut client.wire, &mut std::io::sink(), false).unwrap();
+    assert_eq!(read, SIZE as u64);
+    assert_eq!(evenkeel.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (origin, _gate) = gated();
+    let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_until("the request is at the backend", || origin.count() == 1);
+    evenkeel.signal("TERM");
+    wait_until("it says so", || !evenkeel.lines("stopping: no new connections").is_empty());
+    wait_until("it stops listening", || Client::try_connect(evenkeel.http()).is_err());
+    evenkeel.signal("TERM");
+    assert_eq!(evenkeel.ended().code(), Some(0));
+    assert!(client.closed());
+}
+
+#[test]
+fn the_grace_period_is_an_end() {
+    let (origin, _gate) = gated();
+    let pools = pool(&[origin.address], "");
+    let mut evenkeel =
+        Evenkeel::start(&format!("grace_period_seconds: 1\ngraceful_shutdown_timeout_seconds: 1\n{pools}"));
+    let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_until("the request is at the backend", || origin.count() == 1);
+    let began = Instant::now();
+    evenkeel.signal("TERM");
+    evenkeel.ended();
+    let took = began.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn hup_does_not_kill() {
+    let origin = Origin::saying("hello");
+    let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    evenkeel.signal("HUP");
+    wait_until("it says so", || !evenkeel.lines("HUP").is_empty());
+    assert_eq!(evenkeel.get("/").text(), "hello");
+    assert!(evenkeel.alive());
+}
+
+#[test]
+fn a_start_without_a_file() {
+    let origin = Origin::saying("hello");
+    // The admin address of a start without a file is the default one, which another test or process may have.
+    let to = origin.address.to_string();
+    let output = crate::support::evenkeel::run(&["-t", "--listen", "127.0.0.1:0", "--to", &to]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = crate::support::evenkeel::run(&["-t", "--listen", "127.0.0.1:0", "--to", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

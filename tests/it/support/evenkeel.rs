@@ -1,0 +1,234 @@
+//! The program under test, as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, Response, signal, wait_until};
+
+/// A running process, ended with the test.
+pub struct Evenkeel {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Its folder, which `DIR` stands for in a configuration.
+    pub dir: TempDir,
+    /// Where its listeners are, as far as they are on TCP.
+    pub listeners: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+}
+
+/// How long a process that no test asks to end well may take for it.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// What a configuration gets unless it says otherwise.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("version:", "version: 1\n"),
+    ("threads:", "threads: 2\n"),
+    ("listeners:", "listeners: [{ address: 127.0.0.1:0 }]\n"),
+    ("admin:", "admin: { address: 127.0.0.1:0 }\n"),
+    ("access_log:", "access_log: { path: DIR/access.log, format: json }\n"),
+];
+
+/// `yaml` with what it leaves out, and `DIR` replaced.
+pub fn complete(yaml: &str, dir: &TempDir) -> String {
+    let given = |key: &str| yaml.lines().any(|line| line.starts_with(key));
+    let defaults = DEFAULTS.iter().filter(|(key, _)| !given(key)).map(|(_, text)| *text);
+    let whole: String = defaults.chain([yaml]).collect();
+    whole.replace("DIR", dir.path().to_str().unwrap())
+}
+
+/// A `pools:` section with one pool, `web`, of these backends; `more` are its other keys, one a line.
+pub fn pool(backends: &[SocketAddr], more: &str) -> String {
+    let list: Vec<String> = backends.iter().map(|address| format!("\"{address}\"")).collect();
+    let mut text = format!("pools:\n  web:\n    backends: [{}]\n", list.join(", "));
+    if !more.contains("health_check:") {
+        text.push_str("    health_check: off\n");
+    }
+    for line in more.lines() {
+        text.push_str(&format!("    {line}\n"));
+    }
+    text
+}
+
+impl Evenkeel {
+    /// Start it with this configuration, and wait until it takes traffic.
+    #[track_caller]
+    pub fn start(yaml: &str) -> Evenkeel {
+        let evenkeel = Evenkeel::start_unready(yaml);
+        wait_until("/readyz says 200", || evenkeel.page("/readyz").status == 200);
+        evenkeel
+    }
+
+    /// Start it, and wait until it answers on the admin address.
+    #[track_caller]
+    pub fn start_unready(yaml: &str) -> Evenkeel {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("evenkeel.yaml");
+        std::fs::write(&file, complete(yaml, &dir)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+        let mut evenkeel =
+            Evenkeel { child, log, dir, listeners: Vec::new(), admin: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        wait_until("the log says 'admin on'", || {
+            let ended = evenkeel.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended: {}\n{}", ended.unwrap(), evenkeel.log());
+            !evenkeel.lines("admin on ").is_empty()
+        });
+        let behind = |what: &str| -> Vec<SocketAddr> {
+            let lines = evenkeel.lines(what);
+            let addresses = lines.iter().map(|line| line.split(what).nth(1).unwrap());
+            addresses.filter_map(|address| address.trim().parse().ok()).collect()
+        };
+        (evenkeel.listeners, evenkeel.admin) = (behind("listening on "), behind("admin on ")[0]);
+        wait_until("/healthz says 200", || evenkeel.page_if_any("/healthz").is_some_and(|page| page.status == 200));
+        evenkeel
+    }
+
+    /// The first listener.
+    pub fn http(&self) -> SocketAddr {
+        self.listeners[0]
+    }
+
+    /// A connection to the first listener.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.http())
+    }
+
+    /// GET a path on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        self.client().get(path)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Wait for its end.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    pub fn alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// The lines of its log that contain `what`.
+    pub fn lines(&self, what: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| line.contains(what)).cloned().collect()
+    }
+
+    /// A page of the admin address.
+    #[track_caller]
+    pub fn page(&self, path: &str) -> Response {
+        super::get(self.admin, path)
+    }
+
+    /// The same from a process that may be gone.
+    pub fn page_if_any(&self, path: &str) -> Option<Response> {
+        Client::try_connect(self.admin).ok()?.try_get(path).ok()
+    }
+
+    /// A sample of `/metrics` by its name and labels as they are printed; 0 if there is none.
+    #[track_caller]
+    pub fn metric(&self, sample: &str) -> f64 {
+        let text = self.page("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Requests that failed for this reason, over all pools.
+    #[track_caller]
+    pub fn failures(&self, reason: &str) -> f64 {
+        ["", "web"]
+            .iter()
+            .map(|pool| {
+                let sample = format!("evenkeel_request_failures_total{{pool=\"{pool}\",reason=\"{reason}\"}}");
+                self.metric(&sample)
+            })
+            .sum()
+    }
+
+    /// The backends of the first pool.
+    pub fn backends(&self) -> Vec<Value> {
+        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
+        pools[0]["backends"].as_array().unwrap().clone()
+    }
+
+    pub fn access_log(&self) -> PathBuf {
+        self.dir.path().join("access.log")
+    }
+
+    /// The first `n` lines of the access log, awaited.
+    #[track_caller]
+    pub fn requests(&self, n: usize) -> Vec<Value> {
+        let mut lines = Vec::new();
+        wait_until(&format!("{n} lines in the access log"), || {
+            let text = std::fs::read_to_string(self.access_log()).unwrap_or_default();
+            let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines = whole.map(|line| serde_json::from_str(line).unwrap()).collect();
+            lines.len() >= n
+        });
+        lines
+    }
+}
+
+impl Drop for Evenkeel {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status();
+            let began = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < SHORT {
+                thread::sleep(SHORT / 10);
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- the log of evenkeel:\n{}\n---", self.log());
+        }
+    }
+}
+
+/// Run a command line of the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.args(arguments).stdin(Stdio::null()).output().unwrap()
+}

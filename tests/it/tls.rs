@@ -1,0 +1,112 @@
+//! TLS and HTTP/2 towards clients, with curl.
+
+use std::process::{Command, Stdio};
+
+use crate::support::evenkeel::pool;
+use crate::support::{Evenkeel, Origin, have};
+
+fn curl(arguments: &[&str]) -> String {
+    let output = Command::new("curl").args(["-sS", "-m", "10"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn curl_speaks_http2() -> bool {
+    let version = Command::new("curl").arg("--version").output().unwrap();
+    let speaks = String::from_utf8_lossy(&version.stdout).contains("HTTP2");
+    if !speaks {
+        assert!(std::env::var_os("CI").is_none(), "this curl has no HTTP/2, in CI");
+        eprintln!("skipped: this curl has no HTTP/2");
+    }
+    speaks
+}
+
+#[test]
+fn https_with_either_version() {
+    if !have("curl") || !have_openssl() || !curl_speaks_http2() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("site.pem"), path("site.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let origin = Origin::saying("hello");
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners:\n  - address: 127.0.0.1:0\n    tls: {{ certificates: [{{ certificate: {certificate}, key: {key} }}] }}\n{}",
+        pool(&[origin.address], "")
+    ));
+    let port = evenkeel.http().port();
+    let (url, resolve) = (format!("https://localhost:{port}/a"), format!("localhost:{port}:127.0.0.1"));
+    let trust = ["--cacert", &certificate, "--resolve", &resolve, "-w", " %{http_version}", &url];
+    for (version, says) in [("--http2", "hello 2"), ("--http1.1", "hello 1.1")] {
+        assert_eq!(curl(&[&[version][..], &trust[..]].concat()), says);
+        let head = origin.last().head;
+        assert_eq!(head.all("x-forwarded-proto"), ["https"]);
+        assert_eq!(head.all("host"), [format!("localhost:{port}")]);
+        assert_eq!(head.start, "GET /a HTTP/1.1");
+    }
+}
+
+fn have_openssl() -> bool {
+    let found = Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "openssl is missing, in CI");
+        eprintln!("skipped: openssl is missing");
+    }
+    found
+}
+
+#[test]
+fn http2_without_tls() {
+    if !have("curl") || !curl_speaks_http2() {
+        return;
+    }
+    let origin = Origin::new(|exchange| {
+        let length = exchange.body()?.len();
+        exchange.ok(&format!("{} {length}", exchange.method().to_owned()))
+    });
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners: [{{ address: '127.0.0.1:0', h2c: true }}]\n{}",
+        pool(&[origin.address], "")
+    ));
+    let url = format!("http://{}/b?c", evenkeel.http());
+    let prior = ["--http2-prior-knowledge", "-w", " %{http_version}"];
+    assert_eq!(curl(&[&prior[..], &[&url]].concat()), "GET 0 2");
+    let head = origin.last().head;
+    assert_eq!(
+        (head.start.as_str(), head.all("host")),
+        ("GET /b?c HTTP/1.1", vec![evenkeel.http().to_string().as_str()])
+    );
+    assert_eq!(head.all("x-forwarded-host"), [evenkeel.http().to_string()]);
+    let body = "x".repeat(50_000);
+    assert_eq!(curl(&[&prior[..], &["--data", &body, &url]].concat()), "POST 50000 2");
+    // A backend speaking HTTP/1.1 wants one Cookie header.
+    curl(&[&prior[..], &["-H", "Cookie: a=1; b=2", &url]].concat());
+    assert_eq!(origin.last().head.all("cookie"), ["a=1; b=2"]);
+    assert_eq!(evenkeel.requests(3)[2]["protocol"], "HTTP/2.0");
+    // HEAD, and a failure.
+    assert!(curl(&["--http2-prior-knowledge", "-I", &url]).starts_with("HTTP/2 200"));
+}
+
+#[test]
+fn an_error_over_http2_has_its_reason_too() {
+    if !have("curl") || !curl_speaks_http2() {
+        return;
+    }
+    let mut origin = Origin::saying("closed");
+    origin.stop();
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners: [{{ address: '127.0.0.1:0', h2c: true }}]\n{}",
+        pool(&[origin.address], "")
+    ));
+    let url = format!("http://{}/", evenkeel.http());
+    let said = curl(&["--http2-prior-knowledge", "-i", &url]);
+    assert!(said.starts_with("HTTP/2 502"), "{said}");
+    assert!(said.contains("x-evenkeel-reason: connect_failed"), "{said}");
+}
