@@ -101,21 +101,25 @@ impl Exchange {
     }
 
     /// Note that the attempt under way has failed, and say whether another follows: it does if it is safe and there are
-    /// attempts and time left.
+    /// attempts, time and a backend left.
     pub(super) fn end_failed_attempt(&mut self, error: &Error, reason: Reason, stale: bool, safe: bool) -> bool {
         let (Some(pool), Some(mut lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
         };
         lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed });
         let backend = Arc::clone(lease.backend());
+        self.ctx.tried.push(backend.address().clone());
+        let in_time = Instant::now() < pool.deadline(self.ctx.started);
+        let reason = if reason == Reason::BackendTimeout && !in_time { Reason::RequestTimeout } else { reason };
         let attempts_left = self.ctx.attempt.number < pool.retry().attempts;
-        let again = safe && attempts_left && Instant::now() < pool.deadline(self.ctx.started);
+        // A backend whose kept connection was stale may be tried anew.
+        let again = safe && in_time && attempts_left && (stale || pool.has_other_than(&self.ctx.tried));
         // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
         let level = if again { Level::Debug } else { Level::Warn };
         log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
-        self.ctx.tried.push(backend.address().clone());
         let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
         self.ctx.failed.push(FailedAttempt { backend, reason, took, stale });
+        self.ctx.reason = (!again).then_some(reason);
         again
     }
 

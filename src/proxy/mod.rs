@@ -60,10 +60,6 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         let limits = &exchange.generation.limits;
-        // Only where the connection is kept at all: pingora would keep it for an HTTP/1.0 client or a stopping process, too.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(limits.idle_timeout.as_secs().max(1)));
-        }
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.write_timeout));
         session.set_pipelining_enabled(true);
@@ -185,7 +181,7 @@ impl ProxyHttp for Proxy {
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
         if received.version == Version::HTTP_2 {
             request::join_cookies(upstream_request)?;
-        } else if upstream_request.uri.authority().is_some() {
+        } else {
             request::to_origin_form(upstream_request)?;
         }
         for filter in exchange.filters() {
@@ -203,7 +199,7 @@ impl ProxyHttp for Proxy {
         reused: bool,
     ) -> Box<Error> {
         let broken = retry::Broken {
-            response_started: session.response_written().is_some_and(|r| !r.status.is_informational()),
+            response_started: failure::response_started(session),
             body_kept: !session.as_ref().retry_buffer_truncated(),
         };
         let safe = retry::may_send_again(&session.req_header().method, &error, &broken);
