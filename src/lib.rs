@@ -1,4 +1,72 @@
-//! Evenkeel: a programmable HTTP load balancer on Pingora.
+//! Evenkeel: a programmable HTTP load balancer on [Pingora](pingora).
+//!
+//! The binary of the same name runs a YAML file. This library is the same program with doors in it: it registers what is
+//! yours under a name, and the file then says where it is used. Built-in and registered names are equals.
+//!
+//! | to add | implement | register with | named in the file as |
+//! |---|---|---|---|
+//! | a hook on a request | [`filter::Filter`], with the names of `ProxyHttp`'s own hooks | [`app::App::filter`] | `filters: [NAME]` of a route |
+//! | a balancing algorithm | pingora's `BackendSelection` | [`app::App::balance`] | `balance: NAME` of a pool |
+//! | a health check | pingora's `HealthCheck` | [`app::App::health_check`] | `health_check: { NAME: {} }` of a pool |
+//! | a source of backends | pingora's `ServiceDiscovery` | [`app::App::discovery`] | `discovery: NAME` of a pool |
+//!
+//! A whole program that adds a filter. `check`, `status` and every other command know it too:
+//!
+//! ```no_run
+//! use async_trait::async_trait;
+//! use evenkeel::ctx::Ctx;
+//! use evenkeel::filter::Filter;
+//! use pingora::http::ResponseHeader;
+//! use pingora_proxy::Session;
+//!
+//! /// Tells the client which backend has answered: `filters: [served_by: { header: x-served-by }]`.
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct ServedBy {
+//!     header: String,
+//! }
+//!
+//! #[async_trait]
+//! impl Filter for ServedBy {
+//!     async fn response_filter(
+//!         &self,
+//!         _session: &mut Session,
+//!         response: &mut ResponseHeader,
+//!         ctx: &mut Ctx,
+//!     ) -> pingora::Result<()> {
+//!         if let Some(backend) = ctx.backend() {
+//!             response.insert_header(self.header.clone(), backend.label())?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     evenkeel::cli::main(|app| app.filter("served_by", |options| options.parse::<ServedBy>()))
+//! }
+//! ```
+//!
+//! Whoever wants another proxy altogether implements `ProxyHttp` and takes a [`pool::Pool`] from a [`pool::PoolBuilder`]:
+//! [`pool::Pool::acquire`] gives the next backend, and [`pool::PoolService`] keeps discovery and health checks going.
+//!
+//! # The modules, from the top down
+//!
+//! A module uses those below it and never those above.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the command line: arguments in, exit code out |
+//! | [`app`] | the composition root: a configuration and what is registered become a pingora `Server` |
+//! | [`admin`] | what people see of a running process: readiness, metrics, JSON |
+//! | [`proxy`] | the `ProxyHttp` implementation, and the [generation](proxy::Generation) that it serves |
+//! | [`access_log`] | a line for each request |
+//! | [`filter`], [`route`] | the trait for hooks; which route a request takes |
+//! | [`ctx`] | what is known of one request while it is under way |
+//! | [`pool`] | a set of backends: pick one, connect to it, probe them all |
+//! | [`selection`], [`health`], [`discovery`] | implementations of pingora's three traits |
+//! | [`backend`] | what is known of one backend, and the lease on it |
+//! | [`metrics`], [`reason`] | every metric; why a request got no answer |
+//! | [`config`] | the YAML file as checked, plain data; imports nothing of the others |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access_log;
