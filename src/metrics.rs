@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::reason::Reason;
@@ -44,20 +44,22 @@ pub(crate) struct BackendSample<'a> {
     pub(crate) last_probe_age: Option<Duration>,
 }
 
-/// Backends' metrics, made anew for each scrape: their counts live in their states.
-pub(crate) struct BackendFamilies {
+/// What is counted elsewhere, made anew for each scrape: a backend's counts live in its state.
+pub(crate) struct ScrapedFamilies {
     state: IntGaugeVec,
     admitted: IntGaugeVec,
     in_flight: IntGaugeVec,
     attempts: IntCounterVec,
     probes: IntCounterVec,
     last_probe_age: GaugeVec,
+    requests_in_flight: IntGauge,
+    log_lines_dropped: IntCounter,
 }
 
-impl BackendFamilies {
+impl ScrapedFamilies {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let labels = ["pool", "backend"];
-        Ok(BackendFamilies {
+        Ok(ScrapedFamilies {
             state: IntGaugeVec::new(
                 Opts::new("evenkeel_backend_state", "1 for the state that the backend is in by its health check."),
                 &["pool", "backend", "state"],
@@ -85,7 +87,18 @@ impl BackendFamilies {
                 ),
                 &labels,
             )?,
+            requests_in_flight: IntGauge::new("evenkeel_requests_in_flight", "Requests under way.")?,
+            log_lines_dropped: IntCounter::new(
+                "evenkeel_access_log_dropped_total",
+                "Lines of the access log that were dropped because it could not be written fast enough.",
+            )?,
         })
+    }
+
+    /// Add what is of the whole process.
+    pub(crate) fn add_process(&self, in_flight: usize, log_lines_dropped: u64) {
+        self.requests_in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.log_lines_dropped.inc_by(log_lines_dropped);
     }
 
     pub(crate) fn add(&self, sample: &BackendSample<'_>) {
@@ -109,8 +122,16 @@ impl BackendFamilies {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        let families: [&dyn Collector; 6] =
-            [&self.state, &self.admitted, &self.in_flight, &self.attempts, &self.probes, &self.last_probe_age];
+        let families: [&dyn Collector; 8] = [
+            &self.requests_in_flight,
+            &self.log_lines_dropped,
+            &self.state,
+            &self.admitted,
+            &self.in_flight,
+            &self.attempts,
+            &self.probes,
+            &self.last_probe_age,
+        ];
         // The encoder takes a family without a sample for an error.
         let filled = families.into_iter().flat_map(Collector::collect).filter(|family| !family.get_metric().is_empty());
         TextEncoder::new().encode(&filled.collect::<Vec<_>>(), out)

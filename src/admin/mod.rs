@@ -3,6 +3,7 @@
 mod api;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -12,7 +13,8 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch;
 
-use crate::metrics::{BackendFamilies, BackendSample, Metrics};
+use crate::access_log::AccessLog;
+use crate::metrics::{BackendSample, Metrics, ScrapedFamilies};
 use crate::proxy::Generation;
 
 pub use api::{BackendView, PoolView};
@@ -82,8 +84,11 @@ impl Admin {
     fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut out = Vec::new();
         self.metrics.encode(&mut out)?;
-        let families = BackendFamilies::new()?;
-        for pool in &self.generation.load().pools {
+        let families = ScrapedFamilies::new()?;
+        let generation = self.generation.load();
+        let dropped = generation.access_log.as_ref().map_or(0, AccessLog::dropped);
+        families.add_process(generation.in_flight.load(Relaxed), dropped);
+        for pool in &generation.pools {
             for member in pool.roster().load().members() {
                 let (state, counts) = (&member.state, member.state.counts());
                 families.add(&BackendSample {

@@ -1,6 +1,7 @@
 //! A validated configuration into a generation that serves.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::registry::Registry;
@@ -47,6 +48,7 @@ pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> 
         trusted_proxies: config.trusted_proxies.clone(),
         access_log,
         unrouted: metrics.pool(""),
+        in_flight: AtomicUsize::new(0),
     })
 }
 

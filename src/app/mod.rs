@@ -38,6 +38,9 @@ use registry::Registry;
 /// more than any supervisor waits before it kills.
 const GRACE_PERIOD_SECONDS: u64 = 30;
 
+/// More than any request makes: every attempt that a pool may allow, and the connections that turn out stale.
+const MAX_TRIES: usize = 2 * config::Retry::MAX_ATTEMPTS as usize;
+
 /// A load balancer, ready to run.
 pub struct App {
     config: Config,
@@ -178,7 +181,8 @@ impl App {
         let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
         server.bootstrap();
         self.add_services(&mut server, generation, metrics, sockets)?;
-        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals) });
+        let upgrade_sock = server.configuration.upgrade_sock.clone();
+        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { upgrade_sock }) });
         Ok(())
     }
 
@@ -258,5 +262,7 @@ fn server_conf(configured: &ServerConf) -> Result<ServerConf, String> {
     let copy = serde_json::to_value(configured).and_then(serde_json::from_value);
     let mut conf: ServerConf = copy.map_err(|e| e.to_string())?;
     conf.grace_period_seconds.get_or_insert(GRACE_PERIOD_SECONDS);
+    // Attempts are ours to count; this one of pingora's only ends what never ends.
+    conf.max_retries = MAX_TRIES;
     Ok(conf)
 }

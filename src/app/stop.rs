@@ -1,6 +1,7 @@
 //! Signals, and an end that comes as soon as nothing is in flight.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,20 +16,25 @@ use crate::proxy::Generation;
 
 /// How often a stopping process looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How many looks in a row must find nothing: between two attempts of a request, it is on no backend.
+/// How many looks in a row must find nothing: a request whose header is being read does not count yet.
 const QUIET_LOOKS: u32 = 4;
 
-/// TERM and INT stop gracefully, a second one at once; QUIT hands over to a process started with `-u`. HUP does not kill.
-pub(super) struct Signals;
+/// TERM and INT stop gracefully, a second one at once; QUIT hands over to a process started with `-u`. No other ends it.
+pub(super) struct Signals {
+    /// Where a process started with `-u` waits.
+    pub(super) upgrade_sock: String,
+}
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Some(mut term), Some(mut int), Some(mut quit), Some(mut hup)) = (
+        let (Some(mut term), Some(mut int), Some(mut quit), Some(mut hup), Some(mut usr1), Some(mut usr2)) = (
             listen(SignalKind::terminate()),
             listen(SignalKind::interrupt()),
             listen(SignalKind::quit()),
             listen(SignalKind::hangup()),
+            listen(SignalKind::user_defined1()),
+            listen(SignalKind::user_defined2()),
         ) else {
             return std::future::pending().await;
         };
@@ -36,13 +42,32 @@ impl ShutdownSignalWatch for Signals {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+                _ = quit.recv() => {
+                    if successor_waits(&self.upgrade_sock) {
+                        return ShutdownSignal::GracefulUpgrade;
+                    }
+                    warn!("QUIT: no process started with -u waits on {}, serving on", self.upgrade_sock);
+                }
+                // The default of each of these is to end the process.
                 _ = hup.recv() => warn!("HUP: a reload is not supported yet, serving on as before"),
+                _ = usr1.recv() => warn!("USR1: log files are not reopened yet, serving on as before"),
+                _ = usr2.recv() => warn!("USR2: an upgrade in place is not supported yet, serving on as before"),
             }
         }
         info!("stopping: no new connections, what is in flight is finished");
         ShutdownSignal::GracefulTerminate
     }
+}
+
+/// Whether somebody listens there. Pingora would stop either way; and to connect would take the place of the hand-over.
+fn successor_waits(upgrade_sock: &str) -> bool {
+    /// `SO_ACCEPTCON`, as the kernel prints a socket's flags.
+    const LISTENING: &str = "00010000";
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    sockets.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        fields.nth(3) == Some(LISTENING) && line.ends_with(&format!(" {upgrade_sock}"))
+    })
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {
@@ -91,11 +116,7 @@ impl Stop {
     }
 
     fn in_flight(&self) -> usize {
-        let generation = self.generation.load();
-        let of_pool = |pool: &Arc<crate::pool::Pool>| -> usize {
-            pool.roster().load().members().iter().map(|member| member.state.in_flight()).sum()
-        };
-        generation.pools.iter().map(of_pool).sum()
+        self.generation.load().in_flight.load(Relaxed)
     }
 }
 

@@ -31,8 +31,19 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
         let message = format!("cannot write to {}: {}", path.display(), reason(&e));
         mistakes.push(not_usable(Position::default(), "access_log.path", &message));
     }
+    if let Some(path) = &config.server.ca_file
+        && let Err(message) = authorities(path)
+    {
+        mistakes.push(not_usable(Position::default(), "ca_file", &message));
+    }
     mistakes.sort_by_key(|mistake| mistake.at);
     mistakes
+}
+
+/// Pingora panics over a list of authorities that it cannot read.
+fn authorities(path: &str) -> Result<(), String> {
+    let pem = fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {}", reason(&e)))?;
+    if pem.contains("BEGIN CERTIFICATE") { Ok(()) } else { Err(format!("{path} has no CERTIFICATE in it")) }
 }
 
 /// The backend names that do not resolve on this machine, now. A process starts all the same.

@@ -3,7 +3,7 @@
 
 mod configured;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -34,12 +34,23 @@ impl Tracked {
     }
 }
 
+/// What can be picked: without weight 0, and each address once, for state is kept by address.
+fn usable(found: BTreeSet<Backend>) -> BTreeSet<Backend> {
+    let mut seen = HashSet::new();
+    found.into_iter().filter(|backend| backend.weight > 0 && seen.insert(backend.addr.clone())).collect()
+}
+
 #[async_trait]
 impl ServiceDiscovery for Tracked {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let last = self.last.load_full();
         let found: BTreeSet<Backend> = match self.source.discover().await {
-            Ok((found, _)) => found.into_iter().filter(|b| b.weight > 0).collect(),
+            Ok((found, _)) => usable(found),
+            // Nothing to go on with: to be tried again soon.
+            Err(e) if last.is_empty() => {
+                warn!("pool {}: discovery failed: {e}", self.pool);
+                return Err(e);
+            }
             Err(e) => {
                 warn!("pool {}: discovery failed, {} backends stay as they are: {e}", self.pool, last.len());
                 return Ok((last.as_ref().clone(), HashMap::new()));

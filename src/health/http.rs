@@ -77,6 +77,18 @@ impl HttpCheck {
     }
 }
 
+/// The status of the answer, past any 1xx before it.
+async fn final_status(session: &mut HttpSession) -> Result<u16> {
+    loop {
+        session.read_response_header().await?;
+        match session.response_header().map(|response| response.status) {
+            Some(status) if status.is_informational() => {}
+            Some(status) => return Ok(status.as_u16()),
+            None => return Error::e_explain(ErrorType::ReadError, "no response header"),
+        }
+    }
+}
+
 #[async_trait]
 impl HealthCheck for HttpCheck {
     async fn check(&self, target: &Backend) -> Result<()> {
@@ -84,11 +96,7 @@ impl HealthCheck for HttpCheck {
         let (mut session, _) = self.connector.get_http_session(&peer).await?;
         session.write_request_header(Box::new(self.request(&target.addr)?)).await?;
         session.finish_request_body().await?;
-        session.read_response_header().await?;
-        let status = match session.response_header() {
-            Some(response) => response.status.as_u16(),
-            None => return Error::e_explain(ErrorType::ReadError, "no response header"),
-        };
+        let status = final_status(&mut session).await?;
         if !self.probe.expect.iter().any(|&(low, high)| (low..=high).contains(&status)) {
             return Error::e_explain(ErrorType::HTTPStatus(status), "not an expected status");
         }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use log::{Level, log};
@@ -15,11 +16,15 @@ use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::ctx::{Attempt, Ctx, FailedAttempt};
 use crate::filter::Filter;
-use crate::pool::{Pool, Unavailable};
+use crate::pool::Pool;
 use crate::reason::Reason;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
 pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
+
+/// How many attempts may go to a stale connection without counting. The second has a connection of its own, so that more
+/// than one is already strange.
+const MAX_STALE: usize = 3;
 
 /// A request under way: the generation that it began in, its route there, and its context.
 pub struct Exchange {
@@ -28,7 +33,18 @@ pub struct Exchange {
     pub(super) ctx: Ctx,
 }
 
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.generation.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Exchange {
+    pub(super) fn new(generation: Arc<Generation>) -> Self {
+        generation.in_flight.fetch_add(1, Relaxed);
+        Exchange { generation, route: None, ctx: Ctx::new() }
+    }
+
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
         let headers = &session.req_header().headers;
@@ -39,7 +55,7 @@ impl Exchange {
     pub(super) fn find_route(&mut self, header: &RequestHeader) -> bool {
         let router = &self.generation.router;
         self.route = router.only().or_else(|| {
-            let host = request::authority(header).map(request::without_port).unwrap_or_default();
+            let host = request::authority(header).map(request::host_of).unwrap_or_default();
             router.find(host, header.uri.path())
         });
         let route = self.route.and_then(|number| self.generation.routes.get(number));
@@ -70,25 +86,18 @@ impl Exchange {
         Error::explain(ErrorType::HTTPStatus(reason.status()), text)
     }
 
-    /// A lease for the next attempt, and whether it must have a connection of its own: when the only backend left is the one
-    /// whose kept connection was stale, another kept one may be stale too.
-    pub(super) fn acquire(&mut self, pool: &Pool) -> Result<(Lease, bool)> {
-        let stale = self.ctx.failed.last().is_some_and(|attempt| attempt.stale);
-        match pool.acquire(b"", &self.ctx.tried) {
-            Ok(lease) => Ok((lease, false)),
-            Err(Unavailable::AllTried) if stale => {
-                self.ctx.tried.pop();
-                match pool.acquire(b"", &self.ctx.tried) {
-                    Ok(lease) => Ok((lease, true)),
-                    Err(_) => Err(self.fail(Reason::NoBackend, "no backend is admitted any more")),
-                }
-            }
-            Err(_) => {
-                // What the last attempt met says more than that nobody is left.
-                let reason = self.ctx.failed.last().map_or(Reason::NoBackend, |attempt| attempt.reason);
-                Err(self.fail(reason, "no backend is left to try"))
-            }
-        }
+    /// A lease for the next attempt.
+    pub(super) fn acquire(&mut self, pool: &Pool) -> Result<Lease> {
+        pool.acquire(b"", &self.ctx.tried).map_err(|_| {
+            // What the last attempt met says more than that nobody is left.
+            let reason = self.ctx.failed.last().map_or(Reason::NoBackend, |attempt| attempt.reason);
+            self.fail(reason, "no backend is left to try")
+        })
+    }
+
+    /// Whether the next attempt must have a connection of its own: when a kept one was stale, others may be, too.
+    pub(super) fn needs_fresh_connection(&self) -> bool {
+        self.ctx.failed.last().is_some_and(|attempt| attempt.stale)
     }
 
     pub(super) fn begin_attempt(&mut self, pool: &Pool, lease: Lease, now: Instant) {
@@ -108,12 +117,17 @@ impl Exchange {
         };
         lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed });
         let backend = Arc::clone(lease.backend());
-        self.ctx.tried.push(backend.address().clone());
+        if !stale {
+            self.ctx.tried.push(backend.address().clone());
+        }
         let in_time = Instant::now() < pool.deadline(self.ctx.started);
         let reason = if reason == Reason::BackendTimeout && !in_time { Reason::RequestTimeout } else { reason };
-        let attempts_left = self.ctx.attempt.number < pool.retry().attempts;
-        // A backend whose kept connection was stale may be tried anew.
-        let again = safe && in_time && attempts_left && (stale || pool.has_other_than(&self.ctx.tried));
+        let in_vain = self.ctx.failed.iter().filter(|attempt| attempt.stale).count();
+        let attempts_left = match stale {
+            true => in_vain < MAX_STALE,
+            false => usize::from(self.ctx.attempt.number) - in_vain < usize::from(pool.retry().attempts),
+        };
+        let again = safe && in_time && attempts_left && pool.has_other_than(&self.ctx.tried);
         // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
         let level = if again { Level::Debug } else { Level::Warn };
         log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());

@@ -1,6 +1,7 @@
 //! One loaded configuration, ready to serve: everything that a request needs, behind one pointer.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use ipnet::IpNet;
 
@@ -27,6 +28,8 @@ pub struct Generation {
     pub access_log: Option<AccessLog>,
     /// Counts the requests that get no pool.
     pub unrouted: PoolMetrics,
+    /// Requests under way, from the end of their header to the end of their response.
+    pub in_flight: AtomicUsize,
 }
 
 /// What is done with the requests of one route.

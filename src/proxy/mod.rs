@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Version;
 use http::header::TRANSFER_ENCODING;
-use log::debug;
+use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -26,7 +26,6 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::backend::Outcome;
-use crate::ctx::Ctx;
 use crate::reason::Reason;
 
 pub use exchange::Exchange;
@@ -52,7 +51,7 @@ impl ProxyHttp for Proxy {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        Exchange { generation: self.generation.load_full(), route: None, ctx: Ctx::new() }
+        Exchange::new(self.generation.load_full())
     }
 
     /// None: pingora's default is a compression module that does nothing, for each request.
@@ -126,9 +125,9 @@ impl ProxyHttp for Proxy {
         if left.is_zero() {
             return Err(exchange.fail(Reason::RequestTimeout, "timeouts.request has passed"));
         }
-        let (lease, fresh) = exchange.acquire(&pool)?;
+        let lease = exchange.acquire(&pool)?;
         let mut peer = pool.peer(&lease, left.max(Duration::from_millis(1)));
-        if fresh {
+        if exchange.needs_fresh_connection() {
             peer.group_key = FRESH_GROUP;
         }
         if session.is_upgrade_req() {
@@ -204,7 +203,7 @@ impl ProxyHttp for Proxy {
         };
         let safe = retry::may_send_again(&session.req_header().method, &error, &broken);
         let again = error.esource == ErrorSource::Upstream && {
-            let (reason, stale) = (failure::of_backend(&error.etype), retry::stale(&error, reused));
+            let (reason, stale) = (failure::of_backend(&error.etype), retry::stale(&error, reused, &broken));
             exchange.end_failed_attempt(&error, reason, stale, safe)
         };
         error.set_retry(again);
@@ -255,10 +254,17 @@ impl ProxyHttp for Proxy {
             Some(reason) => (reason, reason.status()),
             None => failure::classify(error),
         };
-        exchange.ctx.reason = Some(reason);
-        if reason == Reason::BodyTooLarge {
-            session.set_total_drain_timeout(Some(exchange::DRAIN_REFUSED));
+        // Only a filter's refusal leaves the connection as it was; after any other failure pingora closes it, and must say so.
+        let of_a_filter = exchange.ctx.reason.is_none() && exchange.ctx.attempt.number == 0;
+        let can_reuse_downstream = of_a_filter && error.esource == ErrorSource::Unset && reason != Reason::BodyTooLarge;
+        if !can_reuse_downstream {
+            session.set_keepalive(None);
         }
+        exchange.ctx.reason = Some(reason);
+        if reason == Reason::Internal {
+            warn!("{}: {error}", Reason::Internal);
+        }
+        session.set_total_drain_timeout(Some(exchange::DRAIN_REFUSED));
         let error_code = match failure::answer(session, status, reason).await {
             Ok(sent) => sent,
             Err(e) => {
@@ -266,11 +272,7 @@ impl ProxyHttp for Proxy {
                 0
             }
         };
-        FailToProxy {
-            error_code,
-            // A filter's refusal leaves the connection as it was.
-            can_reuse_downstream: error.esource == ErrorSource::Unset && reason != Reason::BodyTooLarge,
-        }
+        FailToProxy { error_code, can_reuse_downstream }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
@@ -280,12 +282,12 @@ impl ProxyHttp for Proxy {
         exchange.close(session, error);
     }
 
-    /// Said in [`Exchange::close`], in one line that names reason, pool and backend.
+    /// Said in `Exchange::close`, in one line that names reason, pool and backend.
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
         true
     }
 
-    /// Said in [`Exchange::end_failed_attempt`].
+    /// Said in `Exchange::end_failed_attempt`.
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }

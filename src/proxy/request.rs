@@ -41,8 +41,13 @@ pub(super) fn authority(request: &RequestHeader) -> Option<&str> {
     }
 }
 
-/// An authority without its port: `example.com:80` and `[::1]:80` lose theirs.
-pub(super) fn without_port(authority: &str) -> &str {
+/// The host of an authority: without its port, and without the dot that makes a name absolute.
+pub(super) fn host_of(authority: &str) -> &str {
+    let host = without_port(authority);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.is_empty() => {
             // The colons of an IPv6 address without a port are its own.
@@ -102,6 +107,8 @@ mod tests {
     fn only_a_port_is_cut_off() {
         for (authority, host) in [
             ("example.com", "example.com"),
+            ("example.com.", "example.com"),
+            ("example.com.:80", "example.com"),
             ("example.com:8080", "example.com"),
             ("example.com:", "example.com"),
             ("[::1]:80", "[::1]"),
@@ -110,7 +117,7 @@ mod tests {
             (":80", ":80"),
             ("", ""),
         ] {
-            assert_eq!(without_port(authority), host);
+            assert_eq!(host_of(authority), host);
         }
     }
 }

@@ -12,8 +12,8 @@ pub(super) struct Broken {
 }
 
 /// Whether the backend had closed a kept connection before the request got there: nobody's fault, and no sign of its health.
-pub(super) fn stale(error: &Error, reused: bool) -> bool {
-    reused && is_break(error)
+pub(super) fn stale(error: &Error, reused: bool, broken: &Broken) -> bool {
+    reused && !broken.response_started && is_break(error)
 }
 
 /// Whether the request may go to another backend: the connection broke before the response began, and doing it twice is
