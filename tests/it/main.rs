@@ -8,6 +8,7 @@ mod balancing;
 mod connections;
 mod errors;
 mod failover;
+mod framing;
 mod health;
 mod large;
 mod layering;
