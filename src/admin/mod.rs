@@ -13,7 +13,6 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch;
 
-use crate::access_log::AccessLog;
 use crate::metrics::{BackendSample, Metrics, ScrapedFamilies};
 use crate::proxy::Generation;
 
@@ -86,7 +85,7 @@ impl Admin {
         self.metrics.encode(&mut out)?;
         let families = ScrapedFamilies::new()?;
         let generation = self.generation.load();
-        let dropped = generation.access_log.as_ref().map_or(0, AccessLog::dropped);
+        let dropped = generation.access_log.as_ref().map_or(0, |log| log.dropped());
         families.add_process(generation.in_flight.load(Relaxed), dropped);
         for pool in &generation.pools {
             for member in pool.roster().load().members() {

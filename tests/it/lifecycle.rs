@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::support::evenkeel::pool;
+use crate::support::evenkeel::{pool, run};
 use crate::support::{Client, Evenkeel, Origin, wait_until};
 
 #[test]
@@ -118,11 +118,26 @@ fn hup_does_not_kill() {
 
 #[test]
 fn a_start_without_a_file() {
-    let origin = Origin::saying("hello");
-    // The admin address of a start without a file is the default one, which another test or process may have.
-    let to = origin.address.to_string();
-    let output = crate::support::evenkeel::run(&["-t", "--listen", "127.0.0.1:0", "--to", &to]);
+    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    let to = format!("{},{}", one.address, two.address);
+    let evenkeel = match Evenkeel::quick(&["--listen", "127.0.0.1:0", "--to", &to]) {
+        Ok(evenkeel) => evenkeel,
+        // Its admin address is the default one, which somebody else may have.
+        Err(log) => {
+            assert!(log.contains("cannot listen on 127.0.0.1:9901"), "{log}");
+            return eprintln!("skipped: 127.0.0.1:9901 is taken");
+        }
+    };
+    let mut client = evenkeel.client();
+    let mut answers: Vec<_> = (0..4).map(|_| client.get("/").text()).collect();
+    answers.sort();
+    assert_eq!(answers, ["one", "one", "two", "two"]);
+}
+
+#[test]
+fn a_start_without_a_file_is_checked_too() {
+    let output = run(&["-t", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let output = crate::support::evenkeel::run(&["-t", "--listen", "127.0.0.1:0", "--to", "nowhere"]);
+    let output = run(&["-t", "--listen", "127.0.0.1:0", "--to", "nowhere"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

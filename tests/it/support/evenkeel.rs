@@ -72,14 +72,22 @@ impl Evenkeel {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("evenkeel.yaml");
         std::fs::write(&file, complete(yaml, &dir)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .arg("-c")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Evenkeel::spawn(&["-c", file.to_str().unwrap()], dir).unwrap_or_else(|log| panic!("it has ended:\n{log}"))
+    }
+
+    /// Start it without a file, and wait until it takes traffic; its log if it does not start.
+    #[track_caller]
+    pub fn quick(arguments: &[&str]) -> Result<Evenkeel, String> {
+        let evenkeel = Evenkeel::spawn(arguments, tempfile::tempdir().unwrap())?;
+        wait_until("/readyz says 200", || evenkeel.page("/readyz").status == 200);
+        Ok(evenkeel)
+    }
+
+    #[track_caller]
+    fn spawn(arguments: &[&str], dir: TempDir) -> Result<Evenkeel, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
         thread::spawn(move || {
@@ -87,13 +95,18 @@ impl Evenkeel {
                 lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
         });
-        let mut evenkeel =
-            Evenkeel { child, log, dir, listeners: Vec::new(), admin: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let admin = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut evenkeel = Evenkeel { child, log, dir, listeners: Vec::new(), admin };
+        let mut ended = false;
         wait_until("the log says 'admin on'", || {
-            let ended = evenkeel.child.try_wait().unwrap();
-            assert!(ended.is_none(), "ended: {}\n{}", ended.unwrap(), evenkeel.log());
-            !evenkeel.lines("admin on ").is_empty()
+            ended = !evenkeel.alive();
+            ended || !evenkeel.lines("admin on ").is_empty()
         });
+        if ended {
+            // The thread above may still be at its last line.
+            wait_until("the log says why it has ended", || !evenkeel.log().is_empty());
+            return Err(evenkeel.log());
+        }
         let behind = |what: &str| -> Vec<SocketAddr> {
             let lines = evenkeel.lines(what);
             let addresses = lines.iter().map(|line| line.split(what).nth(1).unwrap());
@@ -101,7 +114,7 @@ impl Evenkeel {
         };
         (evenkeel.listeners, evenkeel.admin) = (behind("listening on "), behind("admin on ")[0]);
         wait_until("/healthz says 200", || evenkeel.page_if_any("/healthz").is_some_and(|page| page.status == 200));
-        evenkeel
+        Ok(evenkeel)
     }
 
     /// The first listener.

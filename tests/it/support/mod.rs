@@ -4,6 +4,7 @@ pub mod client;
 pub mod evenkeel;
 pub mod message;
 pub mod origin;
+pub mod socket;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,15 +1,16 @@
 //! A backend that does what a test tells it to, well or badly.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{self, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::socket::Socket;
 use super::{Head, LIMIT, wait_until};
 
 /// What becomes of the connection after an answer.
@@ -61,11 +62,6 @@ pub struct Exchange<'a> {
     pub wire: &'a mut BufReader<Socket>,
     number: usize,
     shared: &'a Shared,
-}
-
-pub enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 impl Origin {
@@ -259,45 +255,5 @@ impl Exchange<'_> {
     /// Be slow; a script has nothing to wait for.
     pub fn pause(&mut self, time: Duration) {
         thread::sleep(time.min(LIMIT));
-    }
-}
-
-impl Socket {
-    fn shutdown(&self) {
-        let _ = match self {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-        };
-    }
-}
-
-impl Clone for Socket {
-    fn clone(&self) -> Self {
-        match self {
-            Socket::Tcp(stream) => Socket::Tcp(stream.try_clone().unwrap()),
-            Socket::Unix(stream) => Socket::Unix(stream.try_clone().unwrap()),
-        }
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(buf),
-            Socket::Unix(stream) => stream.read(buf),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(buf),
-            Socket::Unix(stream) => stream.write(buf),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
