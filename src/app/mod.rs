@@ -240,7 +240,7 @@ impl App {
         options.h2c = h2c;
         options.h2_idle_timeout = Some(self.config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        Front::new(proxy, self.config.limits.idle_timeout)
+        Front::new(proxy, self.config.limits.idle_timeout, h2c)
     }
 }
 
