@@ -4,6 +4,7 @@
 //! listeners, the proxy, the pools' background service, the admin pages.
 
 mod build;
+mod front;
 mod listen;
 mod registry;
 mod stop;
@@ -20,7 +21,7 @@ use pingora_core::services::background::background_service;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
-use pingora_proxy::{HttpProxy, http_proxy};
+use pingora_proxy::http_proxy;
 
 use crate::admin::Admin;
 use crate::backend::Roster;
@@ -29,6 +30,7 @@ use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::PoolService;
 use crate::proxy::{Generation, Proxy};
+use front::Front;
 use listen::{Listening, Socket};
 use registry::Registry;
 
@@ -228,21 +230,17 @@ impl App {
         Ok(())
     }
 
-    fn proxy(&self, server: &Server, generation: Arc<ArcSwap<Generation>>, h2c: bool) -> HttpProxy<Proxy> {
+    fn proxy(&self, server: &Server, generation: Arc<ArcSwap<Generation>>, h2c: bool) -> Front {
         let mut proxy = http_proxy(&server.configuration, Proxy::new(generation));
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(self.config.limits.idle_timeout);
         proxy.server_options = Some(options);
-        proxy
+        Front::new(proxy, self.config.limits.idle_timeout)
     }
 }
 
-fn listening(
-    name: &str,
-    proxy: HttpProxy<Proxy>,
-    listeners: Vec<(&Listener, Socket)>,
-) -> Result<Listening<HttpProxy<Proxy>>, RunError> {
+fn listening(name: &str, proxy: Front, listeners: Vec<(&Listener, Socket)>) -> Result<Listening<Front>, RunError> {
     let mut service = Listening::new(name, proxy, None);
     for (listener, socket) in listeners {
         info!("listening on {}", socket.address);

@@ -43,10 +43,10 @@ pub(super) fn end(result: Result<(), RunError>) -> ExitCode {
     }
 }
 
-/// The error log: to stderr, ours from `info`, pingora's from `error` (it warns of every scanner). `RUST_LOG` changes both,
-/// but not to `trace`: pingora 0.9.1 panics there over a response header that is not UTF-8.
+/// The error log: to stderr, ours from `info`, pingora's from `error`, but nothing of its proxy: it calls every client that
+/// hangs up an error, and what concerns a request we say ourselves. `RUST_LOG` changes all of it, but not to `trace`: pingora 0.9.1 panics there over a response header that is not UTF-8.
 pub(super) fn start_log() {
-    const LEVELS: &str = "info,pingora_core=error,pingora_proxy=error,pingora_load_balancing=error";
+    const LEVELS: &str = "info,pingora_core=error,pingora_proxy=off,pingora_load_balancing=error";
     let env = env_logger::Env::default().default_filter_or(LEVELS);
     env_logger::Builder::from_env(env).format_target(false).init();
     log::set_max_level(log::max_level().min(log::LevelFilter::Debug));

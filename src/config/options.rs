@@ -17,13 +17,13 @@ impl Options {
     /// Nothing written (`my_filter` or `my_filter: {}`) reads as an empty map.
     ///
     /// # Errors
-    /// What serde says, at the place of these options in the file.
+    /// What serde says, without the strings that it quotes, at the place of these options in the file.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
         let value = match &self.value {
             serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
             other => other.clone(),
         };
-        serde_json::from_value(value).map_err(|e| self.mistake(e.to_string()))
+        serde_json::from_value(value).map_err(|e| self.mistake(without_values(&e.to_string())))
     }
 
     /// Nothing, for an extension that takes no options.
@@ -43,9 +43,29 @@ impl Options {
     }
 }
 
+/// A message of serde's without what it quotes of the file: any of it may be a secret.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}…{}", &message[..=first], &message[last..]),
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_does_not_quote_the_file() {
+        let options = Options { value: serde_json::json!({ "keys": "open \"sesame" }), ..Options::default() };
+        #[derive(Debug, serde::Deserialize)]
+        struct Keys {
+            #[allow(dead_code)]
+            keys: std::collections::BTreeMap<String, String>,
+        }
+        let mistake = options.parse::<Keys>().unwrap_err();
+        assert_eq!(mistake.message, "invalid type: string \"…\", expected a map");
+    }
 
     #[test]
     fn none_takes_nothing_and_an_empty_map_and_no_more() {

@@ -22,7 +22,12 @@ impl Value<'_> {
     /// `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
     pub(super) fn extension(&self, what: &str) -> Option<Extension> {
         if let Some(name) = self.scalar() {
-            return self.named(name, &Node { at: self.at, kind: Kind::Null });
+            let named = self.named(name, &Node { at: self.at, kind: Kind::Null });
+            // As if it had been written `NAME: {}`: what its owner says of it must name it.
+            return named.map(|mut named| {
+                named.options.key = format!("{}.{name}", self.key);
+                named
+            });
         }
         let form = format!("{what}, NAME or {{ NAME: options }}");
         match self.entries(&form)? {

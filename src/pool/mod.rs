@@ -89,12 +89,9 @@ impl Pool {
     /// Why there is nobody; never while an admitted backend is left to try.
     pub fn acquire(&self, key: &[u8], tried: &[SocketAddr]) -> Result<Lease, Unavailable> {
         let snapshot = self.roster.load();
-        let fail_open = snapshot.admitted().is_empty();
-        if fail_open && self.when_unavailable == WhenUnavailable::Reject {
+        let Some(accept) = self.acceptable(&snapshot, tried) else {
             return Err(Unavailable::NoneAdmitted);
-        }
-        let accept = |state: &BackendState| (fail_open || state.admitted()) && !tried.contains(state.address());
-
+        };
         let found: Cell<Option<&Arc<BackendState>>> = Cell::new(None);
         let offered = |backend: &Backend| {
             let state = snapshot.find(&backend.addr).filter(|state| accept(state));
@@ -111,6 +108,26 @@ impl Pool {
             None if tried.is_empty() => Err(Unavailable::NoneAdmitted),
             None => Err(Unavailable::AllTried),
         }
+    }
+
+    /// Whether there is anybody to try beside these.
+    pub fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
+        let snapshot = self.roster.load();
+        let accept = self.acceptable(&snapshot, tried);
+        accept.is_some_and(|accept| snapshot.candidates().iter().any(|member| accept(&member.state)))
+    }
+
+    /// Who will do for a request that has tried these; `None` if nobody, because nobody is admitted.
+    fn acceptable<'a>(
+        &self,
+        snapshot: &Snapshot,
+        tried: &'a [SocketAddr],
+    ) -> Option<impl Fn(&BackendState) -> bool + use<'a>> {
+        let fail_open = snapshot.admitted().is_empty();
+        if fail_open && self.when_unavailable == WhenUnavailable::Reject {
+            return None;
+        }
+        Some(move |state: &BackendState| (fail_open || state.admitted()) && !tried.contains(state.address()))
     }
 
     /// Where to connect for this lease, with `left` of the request's time to go.

@@ -50,19 +50,17 @@ async fn probe(check: &Check, member: &Member, limit: Duration) -> Result<(), St
     }
 }
 
-/// What went wrong, in few words: pingora's own text names the peer, which the log line does already.
+/// What went wrong, in few words. Where the system has a word for it, that is enough: pingora's context names the address
+/// again, which stands before this in every line.
 fn reason(error: &pingora_core::Error) -> String {
-    let context = error.context.as_ref().map(|c| c.as_str()).unwrap_or_default();
     let kind = match &error.etype {
-        pingora_core::ErrorType::HTTPStatus(status) => format!("status {status}"),
-        other => other.as_str().to_owned(),
+        pingora_core::ErrorType::HTTPStatus(status) => return format!("status {status}"),
+        other => other.as_str(),
     };
-    let cause = error.root_cause().to_string();
-    match (context, error.cause.is_some()) {
-        ("", false) => kind,
-        ("", true) => format!("{kind}: {cause}"),
-        (context, false) => format!("{kind}: {context}"),
-        (context, true) => format!("{kind}: {context}: {cause}"),
+    match (&error.cause, &error.context) {
+        (Some(_), _) => format!("{kind}: {}", error.root_cause()),
+        (None, Some(context)) => format!("{kind}: {}", context.as_str()),
+        (None, None) => kind.to_owned(),
     }
 }
 

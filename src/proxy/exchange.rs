@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{Level, log};
 use pingora::http::RequestHeader;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -100,26 +100,27 @@ impl Exchange {
         self.ctx.attempt = Attempt { number, started: Some(now), ..Attempt::default() };
     }
 
-    /// Note that the attempt under way has failed, and say whether another may follow.
-    pub(super) fn end_failed_attempt(&mut self, error: &Error, reason: Reason, stale: bool) -> bool {
+    /// Note that the attempt under way has failed, and say whether another follows: it does if it is safe and there are
+    /// attempts, time and a backend left.
+    pub(super) fn end_failed_attempt(&mut self, error: &Error, reason: Reason, stale: bool, safe: bool) -> bool {
         let (Some(pool), Some(mut lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
         };
         lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed });
         let backend = Arc::clone(lease.backend());
-        if stale {
-            debug!("pool {}: backend {}: a kept connection had been closed", pool.name(), backend.label());
-        } else {
-            warn!("pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
-        }
         self.ctx.tried.push(backend.address().clone());
-        self.ctx.failed.push(FailedAttempt {
-            backend,
-            reason,
-            took: self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default(),
-            stale,
-        });
-        self.ctx.attempt.number < pool.retry().attempts && Instant::now() < pool.deadline(self.ctx.started)
+        let in_time = Instant::now() < pool.deadline(self.ctx.started);
+        let reason = if reason == Reason::BackendTimeout && !in_time { Reason::RequestTimeout } else { reason };
+        let attempts_left = self.ctx.attempt.number < pool.retry().attempts;
+        // A backend whose kept connection was stale may be tried anew.
+        let again = safe && in_time && attempts_left && (stale || pool.has_other_than(&self.ctx.tried));
+        // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
+        let level = if again { Level::Debug } else { Level::Warn };
+        log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
+        let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
+        self.ctx.failed.push(FailedAttempt { backend, reason, took, stale });
+        self.ctx.reason = (!again).then_some(reason);
+        again
     }
 
     /// Count it, log it, and let its backend go.

@@ -68,9 +68,15 @@ fn of_client(kind: &ErrorType) -> Reason {
     }
 }
 
+/// Whether the client has the header of its answer, or a tunnel in its place.
+pub(super) fn response_started(session: &Session) -> bool {
+    let begins = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().is_some_and(|response| begins(response.status))
+}
+
 /// Tell the client; says the status that it got, 0 if none could be sent any more.
 pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
-    if reason == Reason::ClientGone || session.response_written().is_some_and(|r| !r.status.is_informational()) {
+    if reason == Reason::ClientGone || response_started(session) {
         return Ok(0);
     }
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

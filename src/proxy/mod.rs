@@ -60,10 +60,6 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         let limits = &exchange.generation.limits;
-        // Only where the connection is kept at all: pingora would keep it for an HTTP/1.0 client or a stopping process, too.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(limits.idle_timeout.as_secs().max(1)));
-        }
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.write_timeout));
         session.set_pipelining_enabled(true);
@@ -152,8 +148,8 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         error.as_up();
         let reason = failure::of_connect(&error.etype);
-        let again = exchange.end_failed_attempt(&error, reason, false);
-        // Nothing was sent: whatever the method.
+        // Nothing was sent: safe whatever the method.
+        let again = exchange.end_failed_attempt(&error, reason, false, true);
         error.set_retry(again);
         error
     }
@@ -185,7 +181,7 @@ impl ProxyHttp for Proxy {
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
         if received.version == Version::HTTP_2 {
             request::join_cookies(upstream_request)?;
-        } else if upstream_request.uri.authority().is_some() {
+        } else {
             request::to_origin_form(upstream_request)?;
         }
         for filter in exchange.filters() {
@@ -203,18 +199,15 @@ impl ProxyHttp for Proxy {
         reused: bool,
     ) -> Box<Error> {
         let broken = retry::Broken {
-            reused,
-            response_started: session.response_written().is_some_and(|r| !r.status.is_informational()),
+            response_started: failure::response_started(session),
             body_kept: !session.as_ref().retry_buffer_truncated(),
         };
         let safe = retry::may_send_again(&session.req_header().method, &error, &broken);
-        let left_over = if error.esource == ErrorSource::Upstream {
-            let stale = retry::stale(&error, broken.reused);
-            exchange.end_failed_attempt(&error, failure::of_backend(&error.etype), stale)
-        } else {
-            false
+        let again = error.esource == ErrorSource::Upstream && {
+            let (reason, stale) = (failure::of_backend(&error.etype), retry::stale(&error, reused));
+            exchange.end_failed_attempt(&error, reason, stale, safe)
         };
-        error.set_retry(safe && left_over);
+        error.set_retry(again);
         error
     }
 

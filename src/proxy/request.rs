@@ -54,9 +54,11 @@ pub(super) fn without_port(authority: &str) -> &str {
 
 /// `GET http://host/path` as `GET /path`, which is what an origin expects. The host stays in `Host`, which must agree.
 pub(super) fn to_origin_form(request: &mut RequestHeader) -> Result<()> {
+    if matches!(request.raw_path().first(), None | Some(b'/' | b'*')) {
+        return Ok(());
+    }
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let uri = path.parse().or_err(ErrorType::HTTPStatus(400), "bad request target")?;
-    request.set_uri(uri);
+    request.set_uri(path.parse().or_err(ErrorType::HTTPStatus(400), "bad request target")?);
     Ok(())
 }
 

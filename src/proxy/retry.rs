@@ -5,8 +5,6 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 
 /// What is known when an attempt has failed on a connection.
 pub(super) struct Broken {
-    /// The connection was kept from an earlier request.
-    pub(super) reused: bool,
     /// Some of the response has gone to the client.
     pub(super) response_started: bool,
     /// All that came of the body so far can be sent again.
@@ -35,7 +33,7 @@ fn is_break(error: &Error) -> bool {
 mod tests {
     use super::*;
 
-    const FRESH: Broken = Broken { reused: false, response_started: false, body_kept: true };
+    const FRESH: Broken = Broken { response_started: false, body_kept: true };
 
     #[test]
     fn only_what_is_the_same_done_twice_is_sent_again() {

@@ -72,7 +72,7 @@ fn a_first_probe_that_fails_decides_alone() {
     status.store(500, SeqCst);
     let evenkeel = Evenkeel::start(&pool(&[origin.address], &http("rise: 2, fall: 3")));
     assert_eq!((state(&evenkeel).as_str(), evenkeel.get("/").status), ("unhealthy", 503));
-    assert_eq!(evenkeel.backends()[0]["reason"], "status 500: not an expected status");
+    assert_eq!(evenkeel.backends()[0]["reason"], "status 500");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn an_http_check_asks_and_expects_as_it_is_told() {
     let (origin, status) = switched();
     let cases = [
         ("path: /healthz", 204, "healthy", ""),
-        ("path: /healthz", 302, "unhealthy", "status 302: not an expected status"),
+        ("path: /healthz", 302, "unhealthy", "status 302"),
         ("path: /healthz, expect: [200-299, 302]", 302, "healthy", ""),
         ("path: /healthz, body: 'health: *fine'", 200, "healthy", ""),
         ("path: /healthz, body: '^fine'", 200, "unhealthy", "UnexpectedBody: 12 bytes do not match"),
@@ -227,7 +227,7 @@ fn a_killed_backend_leaves_and_returns_with_a_line_each() {
     let label = origin.address.to_string();
     let of_it = |what: &str| evenkeel.lines(what).iter().filter(|line| line.contains(&label)).count();
     assert_eq!((of_it("became unhealthy"), of_it("became healthy")), (1, 1), "{}", evenkeel.log());
-    assert!(evenkeel.log().contains("cannot connect: Connection refused"), "{}", evenkeel.log());
+    assert!(evenkeel.log().contains("Connection refused"), "{}", evenkeel.log());
 }
 
 /// A backend in a process of its own.

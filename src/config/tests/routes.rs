@@ -94,7 +94,7 @@ fn the_forms_of_a_route() {
     assert_eq!((&second.action, second.at), (&Action::Pool(0), at(8, 5)));
     let filters: Vec<_> =
         second.filters.iter().map(|f| (f.name.as_str(), f.options.key.as_str(), f.options.at)).collect();
-    assert_eq!(filters, [("a", "routes[1].filters[0]", at(8, 78)), ("b", "routes[1].filters[1].b", at(8, 83))]);
+    assert_eq!(filters, [("a", "routes[1].filters[0].a", at(8, 78)), ("b", "routes[1].filters[1].b", at(8, 83))]);
     assert_eq!(third.action, Action::Respond(Respond { status: 200, body: String::new() }));
 }
 
