@@ -221,7 +221,7 @@ fn a_killed_backend_leaves_and_returns_with_a_line_each() {
     }
     assert_eq!(evenkeel.metric("evenkeel_retries_total{pool=\"web\"}"), 0.0);
     origin.restart();
-    becomes(&evenkeel, "healthy");
+    wait_until("both are admitted", || evenkeel.admitted() == 2);
     let answers: String = (0..4).map(|_| client.get("/").text()).collect();
     assert_eq!((answers.matches("one").count(), answers.matches("two").count()), (2, 2));
     let label = origin.address.to_string();
@@ -266,9 +266,7 @@ fn a_stopped_process_is_out_in_time() {
     let evenkeel = Evenkeel::start(&pool(&[address, other.address], check));
     assert!(evenkeel.backends().iter().all(|backend| backend["admitted"] == true), "{:?}", evenkeel.backends());
     signal(python.0.id(), "STOP");
-    let took = wait_until("the stopped process is out", || {
-        evenkeel.backends().iter().any(|backend| backend["admitted"] == false)
-    });
+    let took = wait_until("the stopped process is out", || evenkeel.admitted() == 1);
     // fall × interval + timeout, a tenth of jitter, and something for a busy machine.
     assert!(took < Duration::from_millis(3 * 330 + 200 + 500), "{took:?}");
     assert_eq!(evenkeel.get("/").text(), "two");
@@ -276,7 +274,7 @@ fn a_stopped_process_is_out_in_time() {
     let longest = probes.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
     assert!(longest < Duration::from_millis(800), "{longest:?}");
     signal(python.0.id(), "CONT");
-    wait_until("it is back", || evenkeel.backends().iter().all(|backend| backend["admitted"] == true));
+    wait_until("it is back", || evenkeel.admitted() == 2);
 }
 
 #[test]

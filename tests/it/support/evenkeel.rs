@@ -205,6 +205,12 @@ impl Evenkeel {
         pools[0]["backends"].as_array().unwrap().clone()
     }
 
+    /// How many backends of the first pool requests are shared among: a moment after the last one's state has changed.
+    pub fn admitted(&self) -> u64 {
+        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
+        pools[0]["admitted"].as_u64().unwrap()
+    }
+
     pub fn access_log(&self) -> PathBuf {
         self.dir.path().join("access.log")
     }
