@@ -168,6 +168,16 @@ impl Evenkeel {
         log.iter().filter(|line| line.contains(what)).cloned().collect()
     }
 
+    /// The lines of its log that contain `what`, of which there must be `n`. A state is seen before it is logged, so they are
+    /// awaited.
+    #[track_caller]
+    pub fn logged(&self, what: &str, n: usize) -> Vec<String> {
+        wait_until(&format!("{n} lines of the log say {what:?}"), || self.lines(what).len() >= n);
+        let lines = self.lines(what);
+        assert_eq!(lines.len(), n, "{what:?} in\n{}", self.log());
+        lines
+    }
+
     /// A page of the admin address.
     #[track_caller]
     pub fn page(&self, path: &str) -> Response {
