@@ -83,7 +83,7 @@ fn the_rest_share_in_proportion_when_one_is_dead() {
     assert_eq!(evenkeel.metric("evenkeel_retries_total{pool=\"web\"}"), 0.0);
     // Back again, it takes its share of seventeen.
     dead.restart();
-    wait_until("the dead one is admitted", || evenkeel.backends().iter().all(|b| b["admitted"] == true));
+    wait_until("the dead one is admitted", || evenkeel.admitted() == 4);
     let before = counts(&[&a, &b, &c, &dead]);
     from_eight_threads(&evenkeel, 17);
     let after = counts(&[&a, &b, &c, &dead]);

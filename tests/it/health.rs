@@ -63,7 +63,7 @@ fn an_unprobed_backend_gets_no_traffic_and_readiness_waits() {
     open.store(true, SeqCst);
     wait_until("/readyz says 200", || evenkeel.page("/readyz").status == 200);
     assert_eq!(client.read().text(), "hello");
-    assert_eq!(evenkeel.lines("is healthy: first probe passed").len(), 1);
+    evenkeel.logged("is healthy: first probe passed", 1);
 }
 
 #[test]
@@ -93,8 +93,7 @@ fn initial_down_waits_for_rise_passes() {
     let evenkeel = Evenkeel::start_unready(&pool(&[origin.address], &http("rise: 3, initial: down")));
     becomes(&evenkeel, "healthy");
     assert!(origin.probes().len() >= 3);
-    let lines = evenkeel.lines("became healthy: 3 probes passed in a row");
-    assert_eq!(lines.len(), 1, "{}", evenkeel.log());
+    evenkeel.logged("became healthy: 3 probes passed in a row", 1);
 }
 
 #[test]
@@ -117,9 +116,8 @@ fn it_takes_fall_failures_and_rise_passes() {
     assert!(backend["probes_passed"].as_u64().unwrap() >= passes + 3, "{backend}");
     assert!(backend["reason"].is_null(), "{backend}");
     // Once per change, with the reason, however many probes failed.
-    let down = evenkeel.lines("became unhealthy: 4 probes failed in a row, the last: status 500");
-    let up = evenkeel.lines("became healthy: 3 probes passed in a row");
-    assert_eq!((down.len(), up.len()), (1, 1), "{}", evenkeel.log());
+    let down = evenkeel.logged("became unhealthy: 4 probes failed in a row, the last: status 500", 1);
+    evenkeel.logged("became healthy: 3 probes passed in a row", 1);
     assert!(down[0].contains(&origin.address.to_string()) && down[0].contains("WARN"), "{down:?}");
 }
 
@@ -221,12 +219,12 @@ fn a_killed_backend_leaves_and_returns_with_a_line_each() {
     }
     assert_eq!(evenkeel.metric("evenkeel_retries_total{pool=\"web\"}"), 0.0);
     origin.restart();
-    becomes(&evenkeel, "healthy");
+    wait_until("both are admitted", || evenkeel.admitted() == 2);
     let answers: String = (0..4).map(|_| client.get("/").text()).collect();
     assert_eq!((answers.matches("one").count(), answers.matches("two").count()), (2, 2));
     let label = origin.address.to_string();
-    let of_it = |what: &str| evenkeel.lines(what).iter().filter(|line| line.contains(&label)).count();
-    assert_eq!((of_it("became unhealthy"), of_it("became healthy")), (1, 1), "{}", evenkeel.log());
+    evenkeel.logged(&format!("{label} became unhealthy"), 1);
+    evenkeel.logged(&format!("{label} became healthy"), 1);
     assert!(evenkeel.log().contains("Connection refused"), "{}", evenkeel.log());
 }
 
@@ -266,9 +264,7 @@ fn a_stopped_process_is_out_in_time() {
     let evenkeel = Evenkeel::start(&pool(&[address, other.address], check));
     assert!(evenkeel.backends().iter().all(|backend| backend["admitted"] == true), "{:?}", evenkeel.backends());
     signal(python.0.id(), "STOP");
-    let took = wait_until("the stopped process is out", || {
-        evenkeel.backends().iter().any(|backend| backend["admitted"] == false)
-    });
+    let took = wait_until("the stopped process is out", || evenkeel.admitted() == 1);
     // fall × interval + timeout, a tenth of jitter, and something for a busy machine.
     assert!(took < Duration::from_millis(3 * 330 + 200 + 500), "{took:?}");
     assert_eq!(evenkeel.get("/").text(), "two");
@@ -276,7 +272,7 @@ fn a_stopped_process_is_out_in_time() {
     let longest = probes.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
     assert!(longest < Duration::from_millis(800), "{longest:?}");
     signal(python.0.id(), "CONT");
-    wait_until("it is back", || evenkeel.backends().iter().all(|backend| backend["admitted"] == true));
+    wait_until("it is back", || evenkeel.admitted() == 2);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_header_that_drips_outlives_the_request_timeout() {
     let origin = Origin::new(|exchange| {
         for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Slow: very\r\n\r\n" {
             exchange.send([*byte])?;
-            exchange.pause(Duration::from_millis(100));
+            exchange.pause(Duration::from_millis(50));
         }
         Ok(Then::Keep)
     });

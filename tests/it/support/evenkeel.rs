@@ -168,6 +168,16 @@ impl Evenkeel {
         log.iter().filter(|line| line.contains(what)).cloned().collect()
     }
 
+    /// The lines of its log that contain `what`, of which there must be `n`. A state is seen before it is logged, so they are
+    /// awaited.
+    #[track_caller]
+    pub fn logged(&self, what: &str, n: usize) -> Vec<String> {
+        wait_until(&format!("{n} lines of the log say {what:?}"), || self.lines(what).len() >= n);
+        let lines = self.lines(what);
+        assert_eq!(lines.len(), n, "{what:?} in\n{}", self.log());
+        lines
+    }
+
     /// A page of the admin address.
     #[track_caller]
     pub fn page(&self, path: &str) -> Response {
@@ -203,6 +213,12 @@ impl Evenkeel {
     pub fn backends(&self) -> Vec<Value> {
         let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
         pools[0]["backends"].as_array().unwrap().clone()
+    }
+
+    /// How many backends of the first pool requests are shared among: a moment after the last one's state has changed.
+    pub fn admitted(&self) -> u64 {
+        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
+        pools[0]["admitted"].as_u64().unwrap()
     }
 
     pub fn access_log(&self) -> PathBuf {
