@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use log::{Level, log};
 use pingora::http::RequestHeader;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -142,7 +143,11 @@ impl Exchange {
         if self.ctx.reason.is_none() {
             self.ctx.reason = error.map(|e| failure::classify(e).0);
         }
-        if let (Some(lease), Some(error)) = (&mut self.ctx.lease, error) {
+        let tunnel = session.response_written().is_some_and(|r| r.status == StatusCode::SWITCHING_PROTOCOLS);
+        if tunnel && self.ctx.reason == Some(Reason::ClientGone) {
+            // Somebody has to hang up first.
+            self.ctx.reason = None;
+        } else if let (Some(lease), Some(error)) = (&mut self.ctx.lease, error) {
             let backends_fault = error.esource == ErrorSource::Upstream;
             lease.report(if backends_fault { Outcome::Failed } else { Outcome::Cancelled });
         }

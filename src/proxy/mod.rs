@@ -282,7 +282,7 @@ impl ProxyHttp for Proxy {
         exchange.close(session, error);
     }
 
-    /// Said in `Exchange::close`, in one line that names reason, pool and backend.
+    /// A backend's failure is said in `Exchange::end_failed_attempt`, our own above; a client's is in the access log.
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
         true
     }
