@@ -1,16 +1,14 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
-use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::filter::respond;
 use crate::reason::Reason;
 
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
-const REASON_HEADER: &[u8] = b"X-Evenkeel-Reason";
+const REASON_HEADER: &str = "X-Evenkeel-Reason";
 
 /// Which reason an error is, and which status the client gets for it.
 pub(super) fn classify(error: &Error) -> (Reason, u16) {
@@ -81,41 +79,12 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     }
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
-    let mut response = text_response(code, text.len())?;
-    response.insert_header(Bytes::from_static(REASON_HEADER), reason.as_str())?;
+    let mut headers = vec![(REASON_HEADER, reason.as_str())];
     if reason == Reason::MethodNotAllowed {
-        response.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        headers.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    write(session, response, Bytes::from(text)).await?;
+    respond(session, code, &headers, &text).await?;
     Ok(code.as_u16())
-}
-
-/// Answer with a text.
-pub(super) async fn respond(session: &mut Session, status: u16, body: &str) -> Result<()> {
-    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let response = text_response(code, body.len())?;
-    write(session, response, Bytes::copy_from_slice(body.as_bytes())).await
-}
-
-fn text_response(code: StatusCode, length: usize) -> Result<ResponseHeader> {
-    let mut response = ResponseHeader::build(code, Some(4))?;
-    // RFC 9110, 8.6: neither has a body, nor says how long one would be.
-    if code != StatusCode::NO_CONTENT && code != StatusCode::NOT_MODIFIED {
-        response.insert_header(CONTENT_LENGTH, length)?;
-        response.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
-    }
-    Ok(response)
-}
-
-async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
-    let bodyless = session.req_header().method == http::Method::HEAD
-        || body.is_empty()
-        || !response.headers.contains_key(CONTENT_LENGTH);
-    session.write_response_header(Box::new(response), bodyless).await?;
-    if !bodyless {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

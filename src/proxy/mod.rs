@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
 use http::header::TRANSFER_ENCODING;
+use http::{StatusCode, Version};
 use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
@@ -26,6 +26,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::backend::Outcome;
+use crate::filter::respond;
 use crate::reason::Reason;
 
 pub use exchange::Exchange;
@@ -85,7 +86,8 @@ impl ProxyHttp for Proxy {
         }
         match &route.action {
             Action::Respond(answer) => {
-                failure::respond(session, answer.status, &answer.body).await?;
+                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+                respond(session, status, &[], &answer.body).await?;
                 Ok(true)
             }
             Action::Pool(pool) if pool.available() => {

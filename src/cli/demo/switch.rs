@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use pingora::http::ResponseHeader;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::sample::Sample;
 use crate::ctx::Ctx;
-use crate::filter::Filter;
+use crate::filter::{Filter, respond};
 
 /// Stops and starts the samples.
 pub(super) struct Switch {
@@ -52,14 +49,8 @@ impl Filter for Switch {
         let Some((status, text)) = self.turn(&request.method, request.uri.path()) else {
             return Ok(false);
         };
-        let mut response = ResponseHeader::build(status, Some(3))?;
-        response.insert_header(CONTENT_LENGTH, text.len())?;
-        response.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response.insert_header(ALLOW, "POST")?;
-        }
-        session.write_response_header(Box::new(response), false).await?;
-        session.write_response_body(Some(Bytes::from(text)), true).await?;
+        let allow: &[_] = if status == StatusCode::METHOD_NOT_ALLOWED { &[("Allow", "POST")] } else { &[] };
+        respond(session, status, allow, &text).await?;
         Ok(true)
     }
 }
