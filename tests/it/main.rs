@@ -7,6 +7,7 @@ mod admin;
 mod balancing;
 mod connections;
 mod errors;
+mod examples;
 mod failover;
 mod framing;
 mod headers;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -69,10 +69,17 @@ impl Evenkeel {
     /// Start it, and wait until it answers on the admin address.
     #[track_caller]
     pub fn start_unready(yaml: &str) -> Evenkeel {
-        let dir = tempfile::tempdir().unwrap();
+        Evenkeel::start_program(env!("CARGO_BIN_EXE_evenkeel").as_ref(), yaml, tempfile::tempdir().unwrap())
+    }
+
+    /// Start a program that has evenkeel's command line, and wait until it answers on the admin address. `dir` may hold files
+    /// already.
+    #[track_caller]
+    pub fn start_program(program: &Path, yaml: &str, dir: TempDir) -> Evenkeel {
         let file = dir.path().join("evenkeel.yaml");
         std::fs::write(&file, complete(yaml, &dir)).unwrap();
-        Evenkeel::spawn(&["-c", file.to_str().unwrap()], dir).unwrap_or_else(|log| panic!("it has ended:\n{log}"))
+        let started = Evenkeel::spawn_program(program, &["-c", file.to_str().unwrap()], dir);
+        started.unwrap_or_else(|log| panic!("it has ended:\n{log}"))
     }
 
     /// Start it without a file, and wait until it takes traffic; its log if it does not start.
@@ -85,7 +92,12 @@ impl Evenkeel {
 
     #[track_caller]
     fn spawn(arguments: &[&str], dir: TempDir) -> Result<Evenkeel, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        Evenkeel::spawn_program(env!("CARGO_BIN_EXE_evenkeel").as_ref(), arguments, dir)
+    }
+
+    #[track_caller]
+    fn spawn_program(program: &Path, arguments: &[&str], dir: TempDir) -> Result<Evenkeel, String> {
+        let mut command = Command::new(program);
         let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
