@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Pool;
@@ -41,11 +42,16 @@ pub(super) async fn probe_for_ever(pool: Arc<Pool>, member: Member, first: impl 
     }
 }
 
-/// One probe, bounded as a whole: a backend that drips one byte a second passes every timeout between reads.
+/// One probe, bounded as a whole: a backend that drips one byte a second passes every timeout between reads. In a task of its
+/// own: a check that panics fails its backend, and does not silently end all probing of it. Dropped, the set ends the task.
 async fn probe(check: &Check, member: &Member, limit: Duration) -> Result<(), String> {
-    match timeout(limit, check.check(&member.backend)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(reason(&e)),
+    let (check, backend) = (Arc::clone(check), member.backend.clone());
+    let mut task = JoinSet::new();
+    task.spawn(async move { check.check(&backend).await });
+    match timeout(limit, task.join_next()).await {
+        Ok(Some(Ok(Ok(())))) => Ok(()),
+        Ok(Some(Ok(Err(e)))) => Err(reason(&e)),
+        Ok(Some(Err(_)) | None) => Err("the check panicked".to_owned()),
         Err(_) => Err(format!("no answer within {}", humantime::format_duration(limit))),
     }
 }
@@ -88,5 +94,46 @@ fn take_in(pool: &Pool, member: &Member, result: Result<(), String>, thresholds:
             "pool {pool}: backend {backend} became unhealthy: {} probes failed in a row, the last: {why}",
             thresholds.fall
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+    use pingora_load_balancing::Backend;
+    use pingora_load_balancing::health_check::HealthCheck;
+
+    use super::*;
+    use crate::backend::Roster;
+
+    /// A check that a library user got wrong.
+    struct Wrong {
+        panics: bool,
+    }
+
+    #[async_trait]
+    impl HealthCheck for Wrong {
+        async fn check(&self, _: &Backend) -> pingora_core::Result<()> {
+            assert!(!self.panics, "on purpose");
+            pending().await
+        }
+
+        fn health_threshold(&self, _: bool) -> usize {
+            1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_panics_or_hangs_is_a_failed_probe() {
+        let roster = Roster::new(Health::Unprobed);
+        roster.set_members(&[Backend::new("127.0.0.1:1").unwrap()]);
+        let member = roster.load().members()[0].clone();
+        for (panics, expected) in [(true, "the check panicked"), (false, "no answer within 50ms")] {
+            let check: Check = Arc::new(Wrong { panics });
+            let result = probe(&check, &member, Duration::from_millis(50)).await;
+            assert_eq!(result, Err(expected.to_owned()));
+        }
     }
 }

@@ -107,13 +107,17 @@ fn the_grace_period_is_an_end() {
 }
 
 #[test]
-fn hup_does_not_kill() {
+fn no_other_signal_kills() {
     let origin = Origin::saying("hello");
-    let mut evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
-    evenkeel.signal("HUP");
-    wait_until("it says so", || !evenkeel.lines("HUP").is_empty());
-    assert_eq!(evenkeel.get("/").text(), "hello");
-    assert!(evenkeel.alive());
+    let pools = pool(&[origin.address], "");
+    let mut evenkeel = Evenkeel::start(&format!("upgrade_sock: DIR/upgrade.sock\n{pools}"));
+    // QUIT hands over to a process started with -u, and there is none.
+    for name in ["HUP", "USR1", "USR2", "QUIT"] {
+        evenkeel.signal(name);
+        wait_until("it says so", || !evenkeel.lines(&format!("{name}: ")).is_empty());
+        assert_eq!(evenkeel.get("/").text(), "hello", "after {name}");
+        assert!(evenkeel.alive(), "after {name}");
+    }
 }
 
 #[test]
