@@ -95,6 +95,7 @@ fn build_pool(pool: &config::Pool, registry: &Registry, metrics: &Metrics) -> Re
     match &pool.balance {
         Balance::RoundRobin => Ok(builder.round_robin(metrics)),
         Balance::Extension(named) => registry.pool(builder, metrics, named),
+        other => unreachable!("no reader gives {other:?} yet"),
     }
 }
 

@@ -5,12 +5,14 @@
 //! This module imports nothing of ours, and everybody may read what it gives.
 
 mod address;
+mod balance;
 mod environment;
 mod error;
 mod listener;
 mod map;
 mod node;
 mod options;
+mod policy;
 mod pool;
 mod read;
 mod read_extension;
@@ -33,13 +35,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use pingora_core::server::configuration::ServerConf;
 
+pub use balance::{Balance, Choices, Decay, Hashing, KeySource, LeastTime, TableSize};
 pub use environment::{environment, unresolved};
 pub use error::{ConfigError, Mistake, Position};
 pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
 pub use options::Options;
+pub use policy::{Percent, Queue, Sticky, Zone};
 pub use pool::{
-    Backend, BackendAddress, Balance, HealthCheck, HttpProbe, Initial, Pool, Probe, Retry, Source, Timeouts,
-    WhenUnavailable,
+    Backend, BackendAddress, HealthCheck, HttpProbe, Initial, Pool, Probe, Retry, Source, Timeouts, WhenUnavailable,
 };
 pub use regex::Regex;
 pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};

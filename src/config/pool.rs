@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Extension, Position, Regex};
+use super::{Balance, Extension, Percent, Position, Queue, Regex, Sticky, Zone};
 
 /// One pool.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,22 @@ pub struct Pool {
     pub health_check: Option<HealthCheck>,
     /// What to do when no backend is admitted. Default [`WhenUnavailable::Reject`].
     pub when_unavailable: WhenUnavailable,
+    /// Below this share of the pool's weight admitted, health is not believed: requests go to all but those that drain.
+    /// 0 to 100 %. Default 0 %: never.
+    pub panic_threshold: Percent,
+    /// A cookie that keeps a client on its backend. Default none.
+    pub sticky: Option<Sticky>,
+    /// How long the share of a backend that appeared or recovered grows, linearly, to its weight. Default: not at all.
+    pub slow_start: Option<Duration>,
+    /// How many requests the whole pool may have in flight, 1 or more. Default: any number.
+    pub max_in_flight: Option<u32>,
+    /// Who waits when `max_in_flight`, the pool's or each backend's, is reached. Default nobody: 503 at once.
+    pub queue: Option<Queue>,
+    /// Which zone's backends are preferred. Default none.
+    pub zone: Option<Zone>,
+    /// While at least this share of the weight of a priority is admitted, nothing goes to the next. Below, what is missing
+    /// does, in proportion. 0 to 100 %. Default 0 %: only when nobody of the higher priority may be picked.
+    pub overflow: Percent,
     /// Second chances for a request. Default three attempts.
     pub retry: Retry,
     /// How long each step towards a backend may take.
@@ -44,6 +60,12 @@ pub struct Backend {
     pub address: BackendAddress,
     /// Its share of the traffic, 1 to [`Backend::MAX_WEIGHT`]. Default 1.
     pub weight: u16,
+    /// The zone it stands in. Default none.
+    pub zone: Option<String>,
+    /// Lower numbers are asked first, 0 to [`Backend::MAX_PRIORITY`]; `backup: true` is the same as 1. Default 0.
+    pub priority: u8,
+    /// How many requests it may have in flight, 1 or more. Default: any number.
+    pub max_in_flight: Option<u32>,
     /// Where the file says so.
     pub at: Position,
 }
@@ -51,6 +73,8 @@ pub struct Backend {
 impl Backend {
     /// The largest weight. More would only make cycles longer, not shares finer.
     pub const MAX_WEIGHT: u16 = 1000;
+    /// The last priority.
+    pub const MAX_PRIORITY: u8 = 9;
 }
 
 /// The address of a backend.
@@ -72,16 +96,6 @@ impl fmt::Display for BackendAddress {
             BackendAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
-}
-
-/// The algorithm that picks a backend.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Balance {
-    /// `round_robin`: weighted, spread smoothly.
-    #[default]
-    RoundRobin,
-    /// `NAME` or `{ NAME: … }`: an algorithm that a library user registered under that name.
-    Extension(Extension),
 }
 
 /// What happens to a request when no backend is admitted.

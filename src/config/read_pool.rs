@@ -7,7 +7,9 @@ use super::read_extension::{is_name, name_rule};
 use super::read_health::health_check;
 use super::reader::{Value, line};
 use super::text::nearest;
-use super::{Backend, BackendAddress, Balance, Pool, Position, Retry, Source, Timeouts, WhenUnavailable, address};
+use super::{
+    Backend, BackendAddress, Balance, Percent, Pool, Position, Retry, Source, Timeouts, WhenUnavailable, address,
+};
 
 /// A pool as it came out, beside its name: routes may refer to one that has a mistake inside.
 pub(super) type NamedPool = (String, Option<Pool>);
@@ -43,6 +45,13 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         when_unavailable: map.read("when_unavailable", WhenUnavailable::default(), |v| {
             v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
         }),
+        panic_threshold: Percent::default(),
+        sticky: None,
+        slow_start: None,
+        max_in_flight: None,
+        queue: None,
+        zone: None,
+        overflow: Percent::default(),
         retry: map.read("retry", Retry::default(), retry),
         timeouts: map.read("timeouts", Timeouts::default(), timeouts),
         source: source.unwrap_or(Source::Backends(Vec::new())),
@@ -106,7 +115,7 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
     let text = written.text("ip:port, host:port or unix:/path")?;
     let address = address::backend(text).map_err(|message| written.wrong(message)).ok()?;
     let at = value.at;
-    Some((Backend { address, weight, at }, written))
+    Some((Backend { address, weight, zone: None, priority: 0, max_in_flight: None, at }, written))
 }
 
 const ROUND_ROBIN: &str = "round_robin";
