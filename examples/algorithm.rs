@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use evenkeel::backend::{Health, Member, Roster};
+use evenkeel::backend::{Candidate, Policy, Roster};
 use pingora::lb::Backend;
 use pingora::lb::selection::{BackendIter, BackendSelection};
 
@@ -23,8 +23,8 @@ struct LeastInFlight(Arc<Roster>);
 
 /// The backends from the least to the most busy.
 struct Order {
-    rest: IntoIter<Member>,
-    offered: Option<Member>,
+    rest: IntoIter<Candidate>,
+    offered: Option<Candidate>,
 }
 
 impl BackendSelection for LeastInFlight {
@@ -36,25 +36,25 @@ impl BackendSelection for LeastInFlight {
     }
 
     fn build(backends: &BTreeSet<Backend>) -> Self {
-        let roster = Roster::new(Health::UP);
+        let roster = Roster::new(Policy::default());
         roster.set_members(backends);
         LeastInFlight(roster)
     }
 
     fn iter(self: &Arc<Self>, _key: &[u8]) -> Order {
-        let mut members = self.0.load().candidates().to_vec();
+        let mut candidates: Vec<Candidate> = self.0.load().candidates().cloned().collect();
         // Equals in any order, or the first of them would get all that comes while nobody is busy.
-        fastrand::shuffle(&mut members);
+        fastrand::shuffle(&mut candidates);
         // Each count is read once: a sort over numbers that change while it runs may panic.
-        members.sort_by_cached_key(|m| m.state.in_flight() * 1000 / m.backend.weight.max(1));
-        Order { rest: members.into_iter(), offered: None }
+        candidates.sort_by_cached_key(|c| u64::from(c.state.in_flight()) * 1000 / c.weight);
+        Order { rest: candidates.into_iter(), offered: None }
     }
 }
 
 impl BackendIter for Order {
     fn next(&mut self) -> Option<&Backend> {
         self.offered = self.rest.next();
-        self.offered.as_ref().map(|member| &member.backend)
+        self.offered.as_ref().map(|candidate| &candidate.backend)
     }
 }
 

@@ -16,7 +16,7 @@ use evenkeel::backend::{Lease, Outcome};
 use evenkeel::config::HealthCheck;
 use evenkeel::health::TcpCheck;
 use evenkeel::metrics::Metrics;
-use evenkeel::pool::{Pool, PoolBuilder, PoolService};
+use evenkeel::pool::{Pick, Pool, PoolBuilder, PoolService};
 use pingora::http::ResponseHeader;
 use pingora::lb::discovery::Static;
 use pingora::prelude::{Error, HTTPStatus, HttpPeer, Opt, Result, Server, background_service};
@@ -41,7 +41,7 @@ impl ProxyHttp for OwnProxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Attempts) -> Result<Box<HttpPeer>> {
-        let Ok(lease) = self.0.acquire(b"", &ctx.tried) else {
+        let Ok(lease) = self.0.acquire(&Pick { tried: &ctx.tried, ..Pick::default() }) else {
             return Error::e_explain(HTTPStatus(503), "no backend");
         };
         let peer = self.0.peer(&lease, self.0.timeouts().request);

@@ -35,7 +35,7 @@ pub(crate) struct BackendSample<'a> {
     pub(crate) backend: &'a str,
     pub(crate) state: &'static str,
     pub(crate) admitted: bool,
-    pub(crate) in_flight: usize,
+    pub(crate) in_flight: u32,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
@@ -52,6 +52,7 @@ pub(crate) struct ScrapedFamilies {
     attempts: IntCounterVec,
     probes: IntCounterVec,
     last_probe_age: GaugeVec,
+    queued: IntGaugeVec,
     requests_in_flight: IntGauge,
     log_lines_dropped: IntCounter,
 }
@@ -87,12 +88,21 @@ impl ScrapedFamilies {
                 ),
                 &labels,
             )?,
+            queued: IntGaugeVec::new(
+                Opts::new("evenkeel_queued_requests", "Requests that wait for room in the pool."),
+                &["pool"],
+            )?,
             requests_in_flight: IntGauge::new("evenkeel_requests_in_flight", "Requests under way.")?,
             log_lines_dropped: IntCounter::new(
                 "evenkeel_access_log_dropped_total",
                 "Lines of the access log that were dropped because it could not be written fast enough.",
             )?,
         })
+    }
+
+    /// Add what is of a pool as a whole.
+    pub(crate) fn add_pool(&self, pool: &str, waiting: usize) {
+        self.queued.with_label_values(&[pool]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Add what is of the whole process.
@@ -104,10 +114,9 @@ impl ScrapedFamilies {
     pub(crate) fn add(&self, sample: &BackendSample<'_>) {
         let labels = [sample.pool, sample.backend];
         let with = |last| [sample.pool, sample.backend, last];
-        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         self.state.with_label_values(&with(sample.state)).set(1);
         self.admitted.with_label_values(&labels).set(i64::from(sample.admitted));
-        self.in_flight.with_label_values(&labels).set(gauge(sample.in_flight));
+        self.in_flight.with_label_values(&labels).set(i64::from(sample.in_flight));
         for (outcome, count) in
             [("succeeded", sample.succeeded), ("failed", sample.failed), ("cancelled", sample.cancelled)]
         {
@@ -122,9 +131,10 @@ impl ScrapedFamilies {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        let families: [&dyn Collector; 8] = [
+        let families: [&dyn Collector; 9] = [
             &self.requests_in_flight,
             &self.log_lines_dropped,
+            &self.queued,
             &self.state,
             &self.admitted,
             &self.in_flight,

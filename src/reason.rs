@@ -27,6 +27,10 @@ pub enum Reason {
     BackendProtocol,
     /// 503: no backend is admitted.
     NoBackend,
+    /// 503: `max_in_flight` is reached, the pool's or each backend's, and there is no place in the queue.
+    PoolFull,
+    /// 503: there was no room within `queue.timeout`.
+    QueueTimeout,
     /// 504: the backend could not be reached in time.
     ConnectTimeout,
     /// 504: the backend paused too long.
@@ -39,7 +43,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -51,6 +55,8 @@ impl Reason {
         Reason::BackendClosed,
         Reason::BackendProtocol,
         Reason::NoBackend,
+        Reason::PoolFull,
+        Reason::QueueTimeout,
         Reason::ConnectTimeout,
         Reason::BackendTimeout,
         Reason::RequestTimeout,
@@ -71,6 +77,8 @@ impl Reason {
             Reason::BackendClosed => "backend_closed",
             Reason::BackendProtocol => "backend_protocol",
             Reason::NoBackend => "no_backend",
+            Reason::PoolFull => "pool_full",
+            Reason::QueueTimeout => "queue_timeout",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::BackendTimeout => "backend_timeout",
             Reason::RequestTimeout => "request_timeout",
@@ -89,7 +97,7 @@ impl Reason {
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
             Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol => 502,
-            Reason::NoBackend => 503,
+            Reason::NoBackend | Reason::PoolFull | Reason::QueueTimeout => 503,
             Reason::ConnectTimeout | Reason::BackendTimeout | Reason::RequestTimeout => 504,
         }
     }

@@ -13,6 +13,9 @@ pub struct PoolView {
     pub name: String,
     /// How many of its backends may be picked now.
     pub admitted: usize,
+    /// Requests that wait for room.
+    #[serde(default)]
+    pub waiting: usize,
     /// In the order of their addresses.
     pub backends: Vec<BackendView>,
 }
@@ -24,14 +27,26 @@ pub struct BackendView {
     pub address: String,
     /// Its share of the traffic.
     pub weight: usize,
-    /// `healthy`, `unhealthy`, or `unprobed`.
+    /// Lower numbers are asked first.
+    #[serde(default)]
+    pub priority: u8,
+    /// Where it stands.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// `healthy`, `unhealthy`, `unprobed` or `draining`.
     pub state: String,
     /// Why it is not healthy: what the last failed probe met.
     pub reason: Option<String>,
     /// Whether it may be picked now.
     pub admitted: bool,
     /// Attempts under way.
-    pub in_flight: usize,
+    pub in_flight: u32,
+    /// How many there may be.
+    #[serde(default)]
+    pub max_in_flight: Option<u32>,
+    /// Its average time to answer, where the algorithm measures it.
+    #[serde(default)]
+    pub latency_seconds: Option<f64>,
     /// Attempts that were answered below 500.
     pub succeeded: u64,
     /// Attempts that were answered with 500 and above, or not at all.
@@ -55,21 +70,26 @@ fn pool_view(pool: &Pool) -> PoolView {
     let snapshot = pool.roster().load();
     PoolView {
         name: pool.name().to_owned(),
-        admitted: snapshot.admitted().len(),
+        admitted: snapshot.members().iter().filter(|member| member.state.admitted()).count(),
+        waiting: pool.roster().pool().waiting(),
         backends: snapshot.members().iter().map(backend_view).collect(),
     }
 }
 
 fn backend_view(member: &Member) -> BackendView {
-    let (health, reason) = member.state.health();
+    let (_, reason) = member.state.health();
     let counts = member.state.counts();
     BackendView {
         address: member.state.label().to_owned(),
         weight: member.backend.weight,
-        state: health.as_str().to_owned(),
+        priority: member.attributes.priority,
+        zone: member.attributes.zone.as_deref().map(str::to_owned),
+        state: member.state.standing().to_owned(),
         reason,
         admitted: member.state.admitted(),
         in_flight: member.state.in_flight(),
+        max_in_flight: member.state.max_in_flight(),
+        latency_seconds: member.state.latency().map(|latency| latency.as_secs_f64()),
         succeeded: counts.succeeded,
         failed: counts.failed,
         cancelled: counts.cancelled,

@@ -88,12 +88,13 @@ impl Admin {
         let dropped = generation.access_log.as_ref().map_or(0, |log| log.dropped());
         families.add_process(generation.in_flight.load(Relaxed), dropped);
         for pool in &generation.pools {
+            families.add_pool(pool.name(), pool.roster().pool().waiting());
             for member in pool.roster().load().members() {
                 let (state, counts) = (&member.state, member.state.counts());
                 families.add(&BackendSample {
                     pool: pool.name(),
                     backend: state.label(),
-                    state: state.health().0.as_str(),
+                    state: state.standing(),
                     admitted: state.admitted(),
                     in_flight: state.in_flight(),
                     succeeded: counts.succeeded,

@@ -2,22 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
+use super::build_pool::build_pool;
 use super::registry::Registry;
 use crate::access_log::AccessLog;
-use crate::config::{self, Balance, Config, Extension, Mistake, Position, Probe, Source};
-use crate::discovery::{self, Configured};
-use crate::health::{Check, HttpCheck, TcpCheck};
+use crate::config::{self, Config, Extension, Mistake, Position};
 use crate::metrics::Metrics;
-use crate::pool::{Pool, PoolBuilder};
+use crate::pool::Pool;
 use crate::proxy::{Action, Generation, Route};
 use crate::route::Router;
-
-/// How often names are looked up anew: about what resolvers cache.
-const NAMES_EVERY: Duration = Duration::from_secs(30);
-/// How often a source that a library user brought is asked: it is the one that knows when nothing has changed.
-const SOURCES_EVERY: Duration = Duration::from_secs(10);
 
 /// Build what `config` describes.
 ///
@@ -71,38 +64,4 @@ type Made<T> = Vec<Result<T, Mistake>>;
 
 fn build_filters(filters: &[Extension], registry: &Registry) -> Made<Arc<dyn crate::filter::Filter>> {
     filters.iter().map(|named| registry.filter(named)).collect()
-}
-
-fn build_pool(pool: &config::Pool, registry: &Registry, metrics: &Metrics) -> Result<Pool, Mistake> {
-    let (source, every): (discovery::Source, _) = match &pool.source {
-        Source::Backends(backends) => {
-            let configured = Configured::new(backends);
-            let every = configured.has_names().then_some(NAMES_EVERY);
-            (Box::new(configured), every)
-        }
-        Source::Discovery(named) => (registry.source(named)?, Some(SOURCES_EVERY)),
-    };
-    let mut builder = PoolBuilder::new(&pool.name, source)
-        .when_unavailable(pool.when_unavailable)
-        .retry(pool.retry.clone())
-        .timeouts(pool.timeouts.clone());
-    if let Some(every) = every {
-        builder = builder.rediscover(every);
-    }
-    if let Some(settings) = &pool.health_check {
-        builder = builder.health_check(build_check(&settings.probe, registry)?, settings);
-    }
-    match &pool.balance {
-        Balance::RoundRobin => Ok(builder.round_robin(metrics)),
-        Balance::Extension(named) => registry.pool(builder, metrics, named),
-        other => unreachable!("no reader gives {other:?} yet"),
-    }
-}
-
-fn build_check(probe: &Probe, registry: &Registry) -> Result<Check, Mistake> {
-    match probe {
-        Probe::Tcp => Ok(Arc::new(TcpCheck)),
-        Probe::Http(probe) => Ok(Arc::new(HttpCheck::new(probe))),
-        Probe::Extension(named) => registry.check(named),
-    }
 }

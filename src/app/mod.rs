@@ -4,6 +4,7 @@
 //! listeners, the proxy, the pools' background service, the admin pages.
 
 mod build;
+mod build_pool;
 mod front;
 mod listen;
 mod registry;

@@ -2,14 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
-use super::BackendState;
+use super::{BackendState, clock};
+
+/// A failure counts as so many times what the pool's backends typically take: one that fails fast must not look fast.
+const FAILED_AS: u32 = 10;
+
+/// What a failure counts as while nothing typical is known.
+const FAILED_BLINDLY_AS: Duration = Duration::from_secs(1);
 
 /// One attempt on one backend: counts as in flight from its making to its drop, whichever way the request ends.
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<BackendState>,
     outcome: Outcome,
+    /// Whether the pool's work was counted when it began.
+    counted: bool,
+    /// When it began, where latencies are measured.
+    began: Option<Instant>,
 }
 
 /// How an attempt ended.
@@ -25,10 +36,19 @@ pub enum Outcome {
 }
 
 impl Lease {
-    /// Begin an attempt.
-    pub fn new(backend: Arc<BackendState>) -> Self {
-        backend.in_flight.fetch_add(1, Relaxed);
-        Lease { backend, outcome: Outcome::default() }
+    /// Begin an attempt; `None` if the backend or its pool has all the work that it may have.
+    #[inline]
+    pub fn begin(backend: &Arc<BackendState>) -> Option<Self> {
+        if !backend.has_room() {
+            return None;
+        }
+        let counted = backend.pool.enter()?;
+        if !backend.take_room() {
+            backend.pool.leave(counted);
+            return None;
+        }
+        let began = backend.pool.measures().then(Instant::now);
+        Some(Lease { backend: Arc::clone(backend), outcome: Outcome::default(), counted, began })
     }
 
     /// The backend that it is on.
@@ -36,15 +56,39 @@ impl Lease {
         &self.backend
     }
 
-    /// Say how the attempt ended; the last word before the drop counts.
+    /// Say how the attempt goes, as soon as that is known: with the first byte of a response, or when it failed. The last
+    /// word before the drop counts.
     pub fn report(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        if outcome != self.outcome {
+            self.outcome = outcome;
+            self.measure();
+        }
+    }
+
+    fn measure(&self) {
+        let pool = &self.backend.pool;
+        let (Some(began), Some(averaging)) = (self.began, pool.averaging()) else {
+            return;
+        };
+        let after = began.elapsed();
+        let now = clock::millis();
+        match self.outcome {
+            Outcome::Cancelled => {}
+            Outcome::Succeeded => {
+                pool.observe(after, now, averaging);
+                self.backend.latency.observe(after, now, averaging);
+            }
+            // Not into what is typical, or a failure would count ten times more with every failure.
+            Outcome::Failed => {
+                let slow = pool.typical().map_or(FAILED_BLINDLY_AS, |typical| typical * FAILED_AS);
+                self.backend.latency.observe(after.max(slow), now, averaging);
+            }
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Relaxed);
         let counters = &self.backend.counters;
         let counter = match self.outcome {
             Outcome::Cancelled => &counters.cancelled,
@@ -52,5 +96,7 @@ impl Drop for Lease {
             Outcome::Failed => &counters.failed,
         };
         counter.fetch_add(1, Relaxed);
+        self.backend.give_room_back();
+        self.backend.pool.leave(self.counted);
     }
 }

@@ -2,33 +2,56 @@
 //!
 //! State belongs to the backend, not to the configuration: it is keyed by (pool, address), and outlives a change of weight
 //! and a new answer from discovery. Here is also the one predicate that says whether a backend may be picked now,
-//! [`BackendState::admitted`]; no algorithm asks anything else.
+//! [`BackendState::admitted`]; no algorithm asks anything else. Its slow half, [`BackendState::eligible`], decides who is
+//! among the [candidates](Snapshot::candidates); its quick half, whether there is room, is asked as a [`Lease`] begins.
 
+mod attributes;
+mod clock;
+mod groups;
 mod health;
+mod latency;
 mod lease;
+mod policy;
+mod pool_state;
+mod ramp;
 mod roster;
+mod snapshot;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pingora_core::protocols::l4::socket::SocketAddr;
 
+pub use attributes::Attributes;
+pub(crate) use clock::millis;
 pub use health::{Change, Health, Thresholds};
+pub use latency::Averaging;
+use latency::Latency;
 pub use lease::{Lease, Outcome};
-pub use roster::{Member, Roster, Snapshot};
+pub use policy::Policy;
+pub use pool_state::PoolState;
+pub use roster::Roster;
+pub use snapshot::{Candidate, Group, Member, Snapshot};
 
 /// What is known of one backend of one pool.
 pub struct BackendState {
     address: SocketAddr,
     /// The address as text, the way logs, metrics and headers show it.
     label: String,
-    /// The answer of the one predicate, kept up to date by whoever changes an input of it.
-    admitted: AtomicBool,
-    in_flight: AtomicUsize,
-    health: Mutex<HealthRecord>,
+    /// Kept up to date by whoever changes an input of it.
+    eligible: AtomicBool,
+    in_flight: AtomicU32,
+    /// How many there may be; `u32::MAX` for any number.
+    max_in_flight: AtomicU32,
+    latency: Latency,
+    /// When it last became eligible, in [`clock`] milliseconds.
+    eligible_since: AtomicU32,
+    record: Mutex<Record>,
     counters: Counters,
+    pool: Arc<PoolState>,
 }
 
 /// Counted by leases and probes, read when somebody looks.
@@ -58,22 +81,28 @@ pub struct Counts {
     pub probes_failed: u64,
 }
 
-struct HealthRecord {
+/// The inputs of [`BackendState::eligible`].
+struct Record {
     machine: Health,
     /// Why it is what it is, for people: the last failure, or nothing.
     reason: Option<String>,
+    draining: bool,
 }
 
 impl BackendState {
     /// A backend that nothing is known of yet.
-    pub fn new(address: SocketAddr, health: Health) -> Self {
+    pub fn new(address: SocketAddr, health: Health, pool: &Arc<PoolState>) -> Self {
         BackendState {
             label: label(&address),
             address,
-            admitted: AtomicBool::new(health.healthy()),
-            in_flight: AtomicUsize::new(0),
-            health: Mutex::new(HealthRecord { machine: health, reason: None }),
+            eligible: AtomicBool::new(health.healthy()),
+            in_flight: AtomicU32::new(0),
+            max_in_flight: AtomicU32::new(u32::MAX),
+            latency: Latency::default(),
+            eligible_since: AtomicU32::new(clock::millis()),
+            record: Mutex::new(Record { machine: health, reason: None, draining: false }),
             counters: Counters::default(),
+            pool: Arc::clone(pool),
         }
     }
 
@@ -87,21 +116,81 @@ impl BackendState {
         &self.label
     }
 
-    /// Whether it may be picked now. Free of side effects; an atomic read.
+    /// Whether it may be picked now. Free of side effects; two or three atomic reads.
     #[inline]
     pub fn admitted(&self) -> bool {
-        self.admitted.load(Relaxed)
+        self.eligible() && self.has_room()
+    }
+
+    /// Whether it is healthy and not draining.
+    #[inline]
+    pub fn eligible(&self) -> bool {
+        self.eligible.load(Relaxed)
+    }
+
+    /// Whether it may have another request in flight.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.in_flight.load(SeqCst) < self.max_in_flight.load(Relaxed)
+    }
+
+    #[inline]
+    fn take_room(&self) -> bool {
+        match self.max_in_flight.load(Relaxed) {
+            u32::MAX => {
+                self.in_flight.fetch_add(1, SeqCst);
+                true
+            }
+            limit => self.in_flight.fetch_update(SeqCst, SeqCst, |n| (n < limit).then_some(n + 1)).is_ok(),
+        }
+    }
+
+    #[inline]
+    fn give_room_back(&self) {
+        self.in_flight.fetch_sub(1, SeqCst);
     }
 
     /// Attempts that are under way on it.
-    pub fn in_flight(&self) -> usize {
+    #[inline]
+    pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// How many attempts there may be at once.
+    pub fn max_in_flight(&self) -> Option<u32> {
+        Some(self.max_in_flight.load(Relaxed)).filter(|max| *max < u32::MAX)
+    }
+
+    /// Its average latency when it last answered, where the algorithm measures it.
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency.last()
+    }
+
+    /// The time to answer that an algorithm should expect of it, in microseconds, at `now` in [`clock`] milliseconds.
+    #[inline]
+    pub(crate) fn expected_micros(&self, now: u32, decay: Duration) -> f32 {
+        self.latency.micros(now, decay).unwrap_or_else(|| self.pool.typical_micros())
     }
 
     /// Its health, and the reason of its last failed probe while it is not healthy.
     pub fn health(&self) -> (Health, Option<String>) {
-        let record = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.record();
         (record.machine, record.reason.clone())
+    }
+
+    /// Whether it takes no new work, and finishes what it has.
+    pub fn draining(&self) -> bool {
+        self.record().draining
+    }
+
+    /// The word for what it is, in logs, metrics and pages: `draining`, or its health.
+    pub fn standing(&self) -> &'static str {
+        let record = self.record();
+        if record.draining { "draining" } else { record.machine.as_str() }
+    }
+
+    fn record(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Take in the result of a probe; `Err` carries its reason. Returns the change that it made, if any: the caller then
@@ -114,15 +203,46 @@ impl BackendState {
         counter.fetch_add(1, Relaxed);
         self.counters.last_probe.store(now_millis(), Relaxed);
 
-        let mut record = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.record();
         let change = record.machine.observe(result.is_ok(), thresholds);
         record.reason = match result {
             Ok(()) if record.machine.healthy() => None,
             Ok(()) => record.reason.take(),
             Err(reason) => Some(reason),
         };
-        self.admitted.store(record.machine.healthy(), Relaxed);
+        self.decide(&record);
         change
+    }
+
+    /// Take in what its source says of it.
+    fn configure(&self, weight: usize, attributes: &Attributes) {
+        let limit = attributes.max_in_flight.map_or(u32::MAX, |limit| limit.max(1));
+        self.max_in_flight.store(limit, Relaxed);
+        let mut record = self.record();
+        record.draining = weight == 0;
+        self.decide(&record);
+    }
+
+    /// Begin anew after an absence: nothing is known any more of its health.
+    fn forget_health(&self, initial: Health) {
+        let mut record = self.record();
+        record.machine = initial;
+        record.reason = None;
+        self.decide(&record);
+    }
+
+    /// The slow half of the predicate.
+    fn decide(&self, record: &Record) {
+        let eligible = record.machine.healthy() && !record.draining;
+        if eligible && !self.eligible.load(Relaxed) {
+            self.eligible_since.store(clock::millis(), Relaxed);
+        }
+        self.eligible.store(eligible, Relaxed);
+    }
+
+    /// How far it has come on its way to its full share.
+    fn ramp(&self, now: u32, slow_start: Option<Duration>) -> ramp::Step {
+        ramp::step(now.wrapping_sub(self.eligible_since.load(Relaxed)), slow_start)
     }
 
     /// What has happened on it so far.
@@ -147,7 +267,7 @@ impl BackendState {
 
 impl fmt::Debug for BackendState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (admitted: {}, in flight: {})", self.label, self.admitted(), self.in_flight())
+        write!(f, "{} (eligible: {}, in flight: {})", self.label, self.eligible(), self.in_flight())
     }
 }
 

@@ -1,51 +1,45 @@
-//! The backends of one pool: who is there, who is admitted, found by address.
+//! The backends of one pool: who is there, who is eligible, found by address.
 //!
-//! Discovery says who is there ([`Roster::set_members`]), health says who is admitted ([`Roster::refresh`]). Either way a
+//! Discovery says who is there ([`Roster::set_members`]), health says who is eligible ([`Roster::refresh`]). Either way a
 //! new [`Snapshot`] is built to the side and swapped in, and whoever derives something from it, like the schedule of a round
 //! robin, is told before that. So a pick finds everything done.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use ahash::RandomState;
 use arc_swap::{ArcSwap, Guard};
 use pingora_core::protocols::l4::socket::SocketAddr;
-use pingora_load_balancing::Backend;
+use pingora_load_balancing::{Backend, Extensions};
 
-use super::{BackendState, Health};
+use super::{Attributes, BackendState, Member, Policy, PoolState, Snapshot};
+
+/// How long the state of a backend is kept that has gone: name servers that give a part of a long list in each answer bring
+/// the same addresses back within minutes.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// The backends of one pool.
 pub struct Roster {
     snapshot: ArcSwap<Snapshot>,
     /// Changes are made one at a time; picks never wait for them.
-    change: Mutex<Vec<Subscriber>>,
-    /// The health of a backend that has never been seen before.
-    initial: Health,
+    change: Mutex<Change>,
+    pool: Arc<PoolState>,
 }
 
-type Subscriber = Box<dyn Fn(&Snapshot) + Send + Sync>;
-
-/// One backend, as the algorithms see it.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// What pingora knows of it: address and weight, 1 or more.
-    pub backend: Backend,
-    /// What we know of it.
-    pub state: Arc<BackendState>,
+struct Change {
+    policy: Policy,
+    subscribers: Vec<Subscriber>,
+    departed: Vec<(Instant, Arc<BackendState>)>,
 }
 
-/// The backends of one pool at one moment.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    members: Vec<Member>,
-    admitted: Vec<Member>,
-    by_address: HashMap<SocketAddr, Arc<BackendState>, RandomState>,
-}
+type Subscriber = Box<dyn Fn(&Arc<Snapshot>) + Send + Sync>;
 
 impl Roster {
-    /// An empty roster whose backends will begin as `initial`.
-    pub fn new(initial: Health) -> Arc<Self> {
-        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::default(), initial })
+    /// An empty roster.
+    pub fn new(policy: Policy) -> Arc<Self> {
+        let pool = PoolState::default();
+        pool.set_limit(policy.max_in_flight);
+        let change = Change { policy, subscribers: Vec::new(), departed: Vec::new() };
+        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool: Arc::new(pool) })
     }
 
     /// The backends now.
@@ -54,73 +48,89 @@ impl Roster {
         self.snapshot.load()
     }
 
+    /// What the backends have in common.
+    pub fn pool(&self) -> &Arc<PoolState> {
+        &self.pool
+    }
+
     /// Call `derive` with the present snapshot, and with every later one before it is swapped in.
-    pub fn subscribe(&self, derive: impl Fn(&Snapshot) + Send + Sync + 'static) {
-        let mut subscribers = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn subscribe(&self, derive: impl Fn(&Arc<Snapshot>) + Send + Sync + 'static) {
+        let mut change = self.change();
         derive(&self.snapshot.load());
-        subscribers.push(Box::new(derive));
+        change.subscribers.push(Box::new(derive));
     }
 
-    /// Make these the backends. One whose address is here already keeps its state.
-    pub fn set_members<'a>(&self, backends: impl IntoIterator<Item = &'a Backend>) {
-        let subscribers = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.snapshot.load();
-        let members = backends
-            .into_iter()
-            .map(|backend| {
-                let state = match old.find(&backend.addr) {
-                    Some(state) => Arc::clone(state),
-                    None => Arc::new(BackendState::new(backend.addr.clone(), self.initial)),
-                };
-                Member { backend: backend.clone(), state }
-            })
-            .collect();
-        self.publish(&subscribers, members);
-    }
-
-    /// Take in that backends were admitted, or are not any more.
-    pub fn refresh(&self) {
-        let subscribers = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let members = self.snapshot.load().members.clone();
-        self.publish(&subscribers, members);
-    }
-
-    fn publish(&self, subscribers: &[Subscriber], members: Vec<Member>) {
-        let snapshot = Snapshot::new(members);
-        for derive in subscribers {
-            derive(&snapshot);
+    /// Make these the backends. One whose address is here already, or was until lately, keeps its state. The
+    /// [`Attributes`] in a backend's `ext` are taken out of it. Says whether anything has changed.
+    pub fn set_members<'a>(&self, backends: impl IntoIterator<Item = &'a Backend>) -> bool {
+        let mut change = self.change();
+        let old = self.snapshot.load_full();
+        let members: Vec<Member> = backends.into_iter().map(|backend| self.member(backend, &old, &change)).collect();
+        if members == old.members() {
+            return false;
         }
-        self.snapshot.store(Arc::new(snapshot));
+        members.iter().for_each(Member::configure);
+        let snapshot = change.publish(&self.snapshot, members);
+        change.remember_departed(&old, &snapshot);
+        self.pool.call_next();
+        true
+    }
+
+    /// Take in that backends became eligible, or are not any more.
+    pub fn refresh(&self) {
+        let change = self.change();
+        let members = self.snapshot.load().members().to_vec();
+        change.publish(&self.snapshot, members);
+        self.pool.call_next();
+    }
+
+    fn member(&self, backend: &Backend, old: &Snapshot, change: &Change) -> Member {
+        let (backend, attributes) = without_attributes(backend);
+        let state = match (old.find(&backend.addr), change.find_departed(&backend.addr)) {
+            (Some(state), _) => Arc::clone(state),
+            (None, Some(state)) => {
+                state.forget_health(change.policy.initial);
+                Arc::clone(state)
+            }
+            (None, None) => Arc::new(BackendState::new(backend.addr.clone(), change.policy.initial, &self.pool)),
+        };
+        Member { backend, attributes, state }
+    }
+
+    fn change(&self) -> MutexGuard<'_, Change> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Snapshot {
-    fn new(members: Vec<Member>) -> Self {
-        Snapshot {
-            admitted: members.iter().filter(|m| m.state.admitted()).cloned().collect(),
-            by_address: members.iter().map(|m| (m.backend.addr.clone(), Arc::clone(&m.state))).collect(),
-            members,
+impl Change {
+    fn publish(&self, place: &ArcSwap<Snapshot>, members: Vec<Member>) -> Arc<Snapshot> {
+        let snapshot = Arc::new(Snapshot::new(members, &self.policy));
+        for derive in &self.subscribers {
+            derive(&snapshot);
         }
+        place.store(Arc::clone(&snapshot));
+        snapshot
     }
 
-    /// Every backend of the pool.
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    fn find_departed(&self, address: &SocketAddr) -> Option<&Arc<BackendState>> {
+        self.departed.iter().map(|(_, state)| state).find(|state| state.address() == address)
     }
 
-    /// Those that could be picked when this snapshot was made.
-    pub fn admitted(&self) -> &[Member] {
-        &self.admitted
+    fn remember_departed(&mut self, old: &Snapshot, new: &Snapshot) {
+        let now = Instant::now();
+        self.departed.retain(|(since, state)| now - *since < REMEMBERED && new.find(state.address()).is_none());
+        let gone = old.members().iter().filter(|member| new.find(&member.backend.addr).is_none());
+        self.departed.extend(gone.map(|member| (now, Arc::clone(&member.state))));
     }
+}
 
-    /// Whom to pick among: the admitted ones or, with none of them, everybody, for a pool that rather tries than rejects.
-    pub fn candidates(&self) -> &[Member] {
-        if self.admitted.is_empty() { &self.members } else { &self.admitted }
+/// A backend, and the attributes that its source wrote into it. What is left of an `ext` that held nothing else would cost
+/// every copy of the backend, and so every pick, an allocation.
+fn without_attributes(backend: &Backend) -> (Backend, Attributes) {
+    let mut backend = backend.clone();
+    let attributes = backend.ext.remove::<Attributes>().unwrap_or_default();
+    if backend.ext.is_empty() {
+        backend.ext = Extensions::new();
     }
-
-    /// The backend at this address.
-    #[inline]
-    pub fn find(&self, address: &SocketAddr) -> Option<&Arc<BackendState>> {
-        self.by_address.get(address)
-    }
+    (backend, attributes)
 }

@@ -88,10 +88,14 @@ mod tests {
         let backend = BackendView {
             address: "10.0.0.1:80".to_owned(),
             weight: 5,
+            priority: 0,
+            zone: None,
             state: "unhealthy".to_owned(),
             reason: Some("status 503".to_owned()),
             admitted: false,
             in_flight: 1,
+            max_in_flight: None,
+            latency_seconds: None,
             succeeded: 12,
             failed: 3,
             cancelled: 0,
@@ -99,7 +103,7 @@ mod tests {
             probes_failed: 3,
             last_probe_age_seconds: Some(1.25),
         };
-        let pools = [PoolView { name: "web".to_owned(), admitted: 0, backends: vec![backend] }];
+        let pools = [PoolView { name: "web".to_owned(), admitted: 0, waiting: 0, backends: vec![backend] }];
         let expected = "\
 pool web: 0 of 1 backends admitted
   BACKEND      WEIGHT  STATE      IN FLIGHT   SUCCEEDED    FAILED  GIVEN UP  PROBED

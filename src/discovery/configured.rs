@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use log::warn;
@@ -12,6 +11,7 @@ use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::{Backend, Extensions};
 
+use crate::backend::Attributes;
 use crate::config::{self, BackendAddress};
 
 /// The backends of a list, each name among them resolved to every address that it has.
@@ -70,20 +70,29 @@ fn unix(path: &Path) -> Result<SocketAddr> {
     Ok(SocketAddr::from(address))
 }
 
+fn discovered(addr: SocketAddr, backend: &config::Backend) -> Backend {
+    let mut ext = Extensions::new();
+    ext.insert(Attributes {
+        zone: backend.zone.as_deref().map(Arc::from),
+        priority: backend.priority,
+        max_in_flight: backend.max_in_flight,
+    });
+    Backend { addr, weight: usize::from(backend.weight), ext }
+}
+
 #[async_trait]
 impl ServiceDiscovery for Configured {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         // Keyed by address: two names may lead to one host, and it must not count twice.
-        let mut found: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut found: HashMap<SocketAddr, Backend> = HashMap::new();
         for backend in &self.backends {
-            for address in self.addresses(&backend.address).await? {
-                found.entry(address).or_insert(usize::from(backend.weight));
+            for addr in self.addresses(&backend.address).await? {
+                found.entry(addr.clone()).or_insert_with(|| discovered(addr, backend));
             }
         }
         if found.is_empty() {
             return Error::e_explain(ErrorType::ConnectNoRoute, "none of the names resolves");
         }
-        let backend = |(addr, weight)| Backend { addr, weight, ext: Extensions::new() };
-        Ok((found.into_iter().map(backend).collect(), HashMap::new()))
+        Ok((found.into_values().collect(), HashMap::new()))
     }
 }

@@ -20,51 +20,54 @@ pub use configured::Configured;
 pub type Source = Box<dyn ServiceDiscovery + Send + Sync>;
 
 /// Hands what a source finds to the pool's [`Roster`], and keeps the last good answer: a source that fails, or suddenly
-/// finds nothing, takes nobody out. A weight of 0 (which makes pingora's own algorithms panic) means no new work.
+/// finds nothing, takes nobody out. A weight of 0 (which makes pingora's own algorithms panic) means that the backend drains:
+/// the roster keeps it, pingora never sees it.
 pub(crate) struct Tracked {
     pool: String,
     source: Source,
     roster: Arc<Roster>,
-    last: arc_swap::ArcSwap<BTreeSet<Backend>>,
 }
 
 impl Tracked {
     pub(crate) fn new(pool: &str, source: Source, roster: Arc<Roster>) -> Self {
-        Tracked { pool: pool.to_owned(), source, roster, last: arc_swap::ArcSwap::default() }
+        Tracked { pool: pool.to_owned(), source, roster }
+    }
+
+    /// What pingora is told.
+    fn answer(&self) -> (BTreeSet<Backend>, HashMap<u64, bool>) {
+        let snapshot = self.roster.load();
+        let backends = snapshot.members().iter().map(|member| &member.backend);
+        (backends.filter(|backend| backend.weight > 0).cloned().collect(), HashMap::new())
     }
 }
 
-/// What can be picked: without weight 0, and each address once, for state is kept by address.
-fn usable(found: BTreeSet<Backend>) -> BTreeSet<Backend> {
+/// Each address once: state is kept by address.
+fn distinct(found: BTreeSet<Backend>) -> Vec<Backend> {
     let mut seen = HashSet::new();
-    found.into_iter().filter(|backend| backend.weight > 0 && seen.insert(backend.addr.clone())).collect()
+    found.into_iter().filter(|backend| seen.insert(backend.addr.clone())).collect()
 }
 
 #[async_trait]
 impl ServiceDiscovery for Tracked {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        let last = self.last.load_full();
-        let found: BTreeSet<Backend> = match self.source.discover().await {
-            Ok((found, _)) => usable(found),
+        let known = self.roster.load().members().len();
+        let found = match self.source.discover().await {
+            Ok((found, _)) => distinct(found),
             // Nothing to go on with: to be tried again soon.
-            Err(e) if last.is_empty() => {
+            Err(e) if known == 0 => {
                 warn!("pool {}: discovery failed: {e}", self.pool);
                 return Err(e);
             }
             Err(e) => {
-                warn!("pool {}: discovery failed, {} backends stay as they are: {e}", self.pool, last.len());
-                return Ok((last.as_ref().clone(), HashMap::new()));
+                warn!("pool {}: discovery failed, {known} backends stay as they are: {e}", self.pool);
+                return Ok(self.answer());
             }
         };
-        if found.is_empty() && !last.is_empty() {
-            warn!("pool {}: discovery found nobody, {} backends stay as they are", self.pool, last.len());
-            return Ok((last.as_ref().clone(), HashMap::new()));
-        }
-        if found != *last {
+        if found.is_empty() && known > 0 {
+            warn!("pool {}: discovery found nobody, {known} backends stay as they are", self.pool);
+        } else if self.roster.set_members(&found) {
             info!("pool {}: {} backends", self.pool, found.len());
-            self.roster.set_members(&found);
-            self.last.store(Arc::new(found.clone()));
         }
-        Ok((found, HashMap::new()))
+        Ok(self.answer())
     }
 }

@@ -11,13 +11,17 @@ use pingora_load_balancing::{Backends, LoadBalancer};
 
 use super::balancer::Balancer;
 use super::prober::Probing;
-use super::{Pool, Retry, Timeouts, WhenUnavailable};
-use crate::backend::{Health, Roster, Thresholds};
-use crate::config::{HealthCheck, Initial};
+use super::sticky::{Secret, Stickiness};
+use super::{Pool, Retry, Timeouts};
+use crate::backend::{Health, Policy, PoolState, Roster, Thresholds};
+use crate::config::{HealthCheck, Initial, KeySource, Queue};
 use crate::discovery::{Source, Tracked};
 use crate::health::Check;
 use crate::metrics::Metrics;
-use crate::selection::{RoundRobin, Turns};
+use crate::selection::{Algorithm, Following, Selection, Turns};
+
+/// In how many steps a backend in slow start comes to its share; a snapshot at each.
+const RAMP_STEPS: u32 = 20;
 
 /// Puts a pool together; for the configuration as for those who bring their own `ProxyHttp`.
 pub struct PoolBuilder {
@@ -25,7 +29,10 @@ pub struct PoolBuilder {
     source: Source,
     rediscover: Option<Duration>,
     check: Option<(Check, HealthCheck)>,
-    when_unavailable: WhenUnavailable,
+    policy: Policy,
+    key: Vec<KeySource>,
+    sticky: Option<(String, Option<Duration>, Secret)>,
+    queue: Option<Queue>,
     retry: Retry,
     timeouts: Timeouts,
 }
@@ -38,7 +45,10 @@ impl PoolBuilder {
             source,
             rediscover: None,
             check: None,
-            when_unavailable: WhenUnavailable::default(),
+            policy: Policy::default(),
+            key: Vec::new(),
+            sticky: None,
+            queue: None,
             retry: Retry::default(),
             timeouts: Timeouts::default(),
         }
@@ -58,10 +68,32 @@ impl PoolBuilder {
         self
     }
 
-    /// What to do when no backend is admitted. Default: reject.
+    /// What the pool wants of its backends. Its `initial` is the health check's to say, if there is one. Default: everybody
+    /// alike.
     #[must_use]
-    pub fn when_unavailable(mut self, policy: WhenUnavailable) -> Self {
-        self.when_unavailable = policy;
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// What of a request a hashing algorithm hashes: the first of these that the request has. Default: nothing.
+    #[must_use]
+    pub fn key(mut self, key: &[KeySource]) -> Self {
+        self.key = key.to_vec();
+        self
+    }
+
+    /// Keep clients on their backends by a cookie of this name, for so long or until the browser is closed. Default: not.
+    #[must_use]
+    pub fn sticky(mut self, cookie: &str, ttl: Option<Duration>, secret: Secret) -> Self {
+        self.sticky = Some((cookie.to_owned(), ttl, secret));
+        self
+    }
+
+    /// Who waits when the pool is full. Default: nobody.
+    #[must_use]
+    pub fn queue(mut self, queue: Queue) -> Self {
+        self.queue = Some(queue);
         self
     }
 
@@ -81,8 +113,13 @@ impl PoolBuilder {
 
     /// The pool, picking by smooth weighted round robin.
     pub fn round_robin(self, metrics: &Metrics) -> Pool {
-        let turns = |roster: &Arc<Roster>| Ok::<_, Infallible>(Turns::of(roster));
-        match self.build::<RoundRobin, _>(metrics, turns) {
+        self.algorithm(metrics, |_| Turns::default())
+    }
+
+    /// The pool, picking by one of our algorithms, which `make` makes of what the backends have in common.
+    pub fn algorithm<A: Algorithm>(self, metrics: &Metrics, make: impl FnOnce(&PoolState) -> A) -> Pool {
+        let follow = |roster: &Arc<Roster>| Ok::<_, Infallible>(Following::roster(make(roster.pool()), roster));
+        match self.build::<Selection<A>, _>(metrics, follow) {
             Ok(pool) => pool,
             Err(never) => match never {},
         }
@@ -103,12 +140,18 @@ impl PoolBuilder {
         S::Iter: BackendIter,
         S::Config: 'static,
     {
-        let initial = match self.check.as_ref().map(|(_, settings)| settings.initial) {
-            None | Some(Initial::Up) => Health::UP,
-            Some(Initial::Probe) => Health::Unprobed,
-            Some(Initial::Down) => Health::DOWN,
-        };
-        let roster = Roster::new(initial);
+        let mut policy = self.policy;
+        if let Some((_, settings)) = &self.check {
+            policy.initial = match settings.initial {
+                Initial::Up => Health::UP,
+                Initial::Probe => Health::Unprobed,
+                Initial::Down => Health::DOWN,
+            };
+        }
+        let ramp = policy.slow_start.map(|length| length / RAMP_STEPS);
+        let roster = Roster::new(policy);
+        let stick = |(cookie, ttl, secret): (String, _, _)| Stickiness::new(&cookie, ttl, secret, &self.name, &roster);
+        let sticky = self.sticky.map(stick);
         let configuration = configure(&roster)?;
         let tracked = Tracked::new(&self.name, self.source, Arc::clone(&roster));
         let backends = Backends::new(Box::new(tracked));
@@ -118,12 +161,15 @@ impl PoolBuilder {
             name: self.name,
             balancer: Box::new(balancer) as Box<dyn Balancer>,
             roster,
-            when_unavailable: self.when_unavailable,
+            key: self.key,
+            sticky,
+            queue: self.queue,
             retry: self.retry,
             peer: peer(&self.timeouts),
             timeouts: self.timeouts,
             check: self.check.map(|(check, settings)| (check, probing(&settings))),
             rediscover: self.rediscover,
+            ramp,
         })
     }
 }

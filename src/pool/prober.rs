@@ -106,7 +106,7 @@ mod tests {
     use pingora_load_balancing::health_check::HealthCheck;
 
     use super::*;
-    use crate::backend::Roster;
+    use crate::backend::{Policy, Roster};
 
     /// A check that a library user got wrong.
     struct Wrong {
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_panics_or_hangs_is_a_failed_probe() {
-        let roster = Roster::new(Health::Unprobed);
+        let roster = Roster::new(Policy { initial: Health::Unprobed, ..Policy::default() });
         roster.set_members(&[Backend::new("127.0.0.1:1").unwrap()]);
         let member = roster.load().members()[0].clone();
         for (panics, expected) in [(true, "the check panicked"), (false, "no answer within 50ms")] {

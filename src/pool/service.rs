@@ -78,6 +78,7 @@ impl BackgroundService for PoolService {
 async fn keep(pool: Arc<Pool>, first_round: watch::Sender<()>) {
     let mut first_round = Some(first_round);
     let mut probers = Probers::default();
+    let _ramp = pool.ramp.map(|every| Ramp::start(Arc::clone(&pool), every));
     loop {
         // A failure is logged where it happens, and leaves the backends as they were.
         let discovered = pool.balancer.update().await.is_ok();
@@ -87,6 +88,29 @@ async fn keep(pool: Arc<Pool>, first_round: watch::Sender<()>) {
             Some(every) => tokio::time::sleep(every).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A task that moves on those of a pool that are in slow start; ended when dropped.
+struct Ramp(AbortHandle);
+
+impl Ramp {
+    fn start(pool: Arc<Pool>, every: Duration) -> Self {
+        let step = async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if pool.roster.load().ramping() {
+                    pool.roster.refresh();
+                }
+            }
+        };
+        Ramp(tokio::spawn(step).abort_handle())
+    }
+}
+
+impl Drop for Ramp {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -112,7 +136,7 @@ impl Probers {
         let snapshot = pool.roster.load();
         for member in snapshot.members() {
             // Pingora takes a backend that it has not seen for alive.
-            pool.balancer.mark(&member.backend, member.state.admitted());
+            pool.balancer.mark(&member.backend, member.state.eligible());
         }
         if pool.check.is_none() {
             return;

@@ -12,12 +12,12 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::generation::{Action, Generation};
-use super::{failure, forwarded, request};
+use super::{failure, forwarded, key, request};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::ctx::{Attempt, Ctx, FailedAttempt};
 use crate::filter::Filter;
-use crate::pool::Pool;
+use crate::pool::{Pick, Pool, Unavailable};
 use crate::reason::Reason;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
@@ -32,6 +32,8 @@ pub struct Exchange {
     pub(super) generation: Arc<Generation>,
     pub(super) route: Option<usize>,
     pub(super) ctx: Ctx,
+    /// Taken before `upstream_peer` asks: where the pool may be full, so that whoever must wait or leave keeps its connection.
+    reserved: Option<Lease>,
 }
 
 impl Drop for Exchange {
@@ -43,7 +45,7 @@ impl Drop for Exchange {
 impl Exchange {
     pub(super) fn new(generation: Arc<Generation>) -> Self {
         generation.in_flight.fetch_add(1, Relaxed);
-        Exchange { generation, route: None, ctx: Ctx::new() }
+        Exchange { generation, route: None, ctx: Ctx::new(), reserved: None }
     }
 
     /// Note who the client is.
@@ -87,13 +89,43 @@ impl Exchange {
         Error::explain(ErrorType::HTTPStatus(reason.status()), text)
     }
 
+    /// Take a lease in advance where the pool may be full, waiting in its queue.
+    pub(super) async fn reserve(&mut self, session: &Session, pool: &Pool) -> std::result::Result<(), Reason> {
+        if !pool.available() {
+            return Err(Reason::NoBackend);
+        }
+        if pool.limited() {
+            self.reserved = Some(self.lease(session, pool).await.map_err(reason)?);
+        }
+        Ok(())
+    }
+
     /// A lease for the next attempt.
-    pub(super) fn acquire(&mut self, pool: &Pool) -> Result<Lease> {
-        pool.acquire(b"", &self.ctx.tried).map_err(|_| {
+    pub(super) async fn acquire(&mut self, session: &Session, pool: &Pool) -> Result<Lease> {
+        if let Some(lease) = self.reserved.take() {
+            return Ok(lease);
+        }
+        self.lease(session, pool).await.map_err(|unavailable| {
             // What the last attempt met says more than that nobody is left.
-            let reason = self.ctx.failed.last().map_or(Reason::NoBackend, |attempt| attempt.reason);
+            let reason = self.ctx.failed.last().map_or(reason(unavailable), |attempt| attempt.reason);
             self.fail(reason, "no backend is left to try")
         })
+    }
+
+    async fn lease(&self, session: &Session, pool: &Pool) -> std::result::Result<Lease, Unavailable> {
+        let header = session.req_header();
+        let key = key::of(pool.key(), header, self.ctx.client);
+        let cookie = pool.sticky().and_then(|sticky| key::cookie(header, sticky.cookie()));
+        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried };
+        pool.acquire_or_wait(&pick, pool.deadline(self.ctx.started)).await
+    }
+
+    /// The cookie that binds the client to the backend that answers, if it needs one.
+    pub(super) fn sticky_cookie(&self, session: &Session) -> Option<String> {
+        let sticky = self.ctx.pool.as_ref()?.sticky()?;
+        let presented = key::cookie(session.req_header(), sticky.cookie());
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        sticky.set_cookie(self.ctx.lease.as_ref()?, presented, &self.ctx.tried, tls)
     }
 
     /// Whether the next attempt must have a connection of its own: when a kept one was stale, others may be, too.
@@ -166,6 +198,15 @@ impl Exchange {
             log.write(&Entry { session, ctx: &self.ctx, status, elapsed });
         }
         self.ctx.lease = None;
+    }
+}
+
+fn reason(unavailable: Unavailable) -> Reason {
+    match unavailable {
+        Unavailable::NoneAdmitted | Unavailable::AllTried => Reason::NoBackend,
+        Unavailable::Full => Reason::PoolFull,
+        Unavailable::QueueTimeout => Reason::QueueTimeout,
+        Unavailable::Deadline => Reason::RequestTimeout,
     }
 }
 

@@ -5,6 +5,7 @@ mod exchange;
 mod failure;
 mod forwarded;
 mod generation;
+mod key;
 mod request;
 mod response;
 mod retry;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
+use http::header::{SET_COOKIE, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -90,14 +91,16 @@ impl ProxyHttp for Proxy {
                 respond(session, status, &[], &answer.body).await?;
                 Ok(true)
             }
-            Action::Pool(pool) if pool.available() => {
-                if session.is_upgrade_req() {
-                    session.set_read_timeout(Some(pool.timeouts().tunnel));
-                }
-                Ok(false)
-            }
             // Here rather than in `upstream_peer`, whose errors cost the client its connection.
-            Action::Pool(_) => exchange.refuse(session, Reason::NoBackend).await,
+            Action::Pool(pool) => match exchange.reserve(session, pool).await {
+                Ok(()) => {
+                    if session.is_upgrade_req() {
+                        session.set_read_timeout(Some(pool.timeouts().tunnel));
+                    }
+                    Ok(false)
+                }
+                Err(reason) => exchange.refuse(session, reason).await,
+            },
         }
     }
 
@@ -122,12 +125,12 @@ impl ProxyHttp for Proxy {
         let Some(pool) = exchange.ctx.pool.clone() else {
             return Err(exchange.fail(Reason::Internal, "the route has no pool"));
         };
+        let lease = exchange.acquire(session, &pool).await?;
         let now = Instant::now();
         let left = pool.deadline(exchange.ctx.started).saturating_duration_since(now);
         if left.is_zero() {
             return Err(exchange.fail(Reason::RequestTimeout, "timeouts.request has passed"));
         }
-        let lease = exchange.acquire(&pool)?;
         let mut peer = pool.peer(&lease, left.max(Duration::from_millis(1)));
         if exchange.needs_fresh_connection() {
             peer.group_key = FRESH_GROUP;
@@ -240,6 +243,9 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         response::strip_hop_by_hop(response);
+        if let Some(cookie) = exchange.sticky_cookie(session) {
+            response.append_header(SET_COOKIE, cookie)?;
+        }
         if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
             // An HTTP/1.0 client knows no chunks: the end of its connection is the end of the body.
             response.remove_header(&TRANSFER_ENCODING);

@@ -10,7 +10,7 @@ const MAX_STEPS: u64 = 1 << 21;
 
 /// One full cycle over backends with weights.
 #[derive(Debug, PartialEq)]
-pub(super) enum Schedule {
+pub enum Schedule {
     /// Which backend is picked at each place.
     Listed(Box<[u32]>),
     /// Place `p` is `p × stride` modulo the cycle's length, the last of `ends`; `ends[i]` is where backend `i`'s places end.

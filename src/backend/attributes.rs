@@ -1,0 +1,17 @@
+//! What a source says of a backend beside its address and its weight.
+
+use std::sync::Arc;
+
+/// What a source says of a backend beside its address and its weight. A [`ServiceDiscovery`] of your own puts it into the
+/// `ext` of a `Backend`; without it the defaults hold.
+///
+/// [`ServiceDiscovery`]: pingora_load_balancing::discovery::ServiceDiscovery
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The zone that it stands in. Default none.
+    pub zone: Option<Arc<str>>,
+    /// Lower numbers are asked first. Default 0.
+    pub priority: u8,
+    /// How many requests it may have in flight. Default any number; 0 counts as 1.
+    pub max_in_flight: Option<u32>,
+}

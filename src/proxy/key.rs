@@ -1,0 +1,102 @@
+//! What of a request a hashing algorithm hashes, and the cookie that binds it to a backend. Nothing is copied.
+
+use std::net::IpAddr;
+
+use http::header::COOKIE;
+use pingora::http::RequestHeader;
+
+use crate::config::KeySource;
+
+/// The part of a request that decides where it goes.
+#[derive(Debug, PartialEq)]
+pub(super) enum Key<'a> {
+    /// It has none of the parts.
+    None,
+    Part(&'a [u8]),
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Key<'_> {
+    /// What is hashed; empty if there is nothing.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Key::None => b"",
+            Key::Part(part) => part,
+            Key::V4(octets) => octets,
+            Key::V6(octets) => octets,
+        }
+    }
+}
+
+/// The first of these parts that the request has and that is not empty.
+pub(super) fn of<'a>(sources: &[KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
+    let found = sources.iter().map(|source| match source {
+        KeySource::Header(name) => part(request.headers.get(name).map(|value| value.as_bytes())),
+        KeySource::Cookie(name) => part(cookie(request, name)),
+        KeySource::Query(name) => part(request.uri.query().and_then(|query| parameter(query, name))),
+        KeySource::Path => part(Some(request.uri.path().as_bytes())),
+        KeySource::ClientIp => match client {
+            Some(IpAddr::V4(address)) => Key::V4(address.octets()),
+            Some(IpAddr::V6(address)) => Key::V6(address.octets()),
+            None => Key::None,
+        },
+    });
+    found.into_iter().find(|key| *key != Key::None).unwrap_or(Key::None)
+}
+
+fn part(value: Option<&[u8]>) -> Key<'_> {
+    value.filter(|value| !value.is_empty()).map_or(Key::None, Key::Part)
+}
+
+/// The value of the first cookie of this name.
+pub(super) fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
+    let pairs = request.headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    value_of(pairs.map(<[u8]>::trim_ascii), name)
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a [u8]> {
+    value_of(query.as_bytes().split(|byte| *byte == b'&'), name)
+}
+
+fn value_of<'a>(mut pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &[u8], headers: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", target, None).unwrap();
+        for (name, value) in headers {
+            request.append_header(*name, *value).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn the_first_part_that_is_there_decides() {
+        let request = request(
+            b"/cart?user=7&empty=&user=8",
+            &[("x-user", "ann"), ("x-empty", ""), ("cookie", "a=1; sid=s1;sidx=no"), ("cookie", "late=2")],
+        );
+        let client: IpAddr = "10.1.2.3".parse().unwrap();
+        let of = |sources: &[KeySource]| of(sources, &request, Some(client)).as_bytes().to_vec();
+        assert_eq!(of(&[KeySource::Header("x-user".into())]), b"ann");
+        assert_eq!(of(&[KeySource::Cookie("sid".into())]), b"s1");
+        assert_eq!(of(&[KeySource::Cookie("late".into())]), b"2");
+        assert_eq!(of(&[KeySource::Query("user".into())]), b"7");
+        assert_eq!(of(&[KeySource::Path]), b"/cart");
+        assert_eq!(of(&[KeySource::ClientIp]), [10, 1, 2, 3]);
+        assert_eq!(of(&[KeySource::Header("x-none".into()), KeySource::Path]), b"/cart");
+        assert_eq!(of(&[KeySource::Header("x-empty".into()), KeySource::Query("empty".into())]), b"");
+        assert_eq!(of(&[KeySource::Cookie("si".into())]), b"", "a name is whole");
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        assert_eq!(of(&[KeySource::ClientIp], &request(b"/", &[]), None), Key::None);
+        assert_eq!(of(&[], &request(b"/", &[]), None), Key::None);
+    }
+}

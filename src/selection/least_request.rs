@@ -1,0 +1,36 @@
+//! The fewest requests in flight for each unit of weight; among equals, by weight.
+//!
+//! The most even when requests differ much in what they cost, and there is one balancer. With many balancers each sees its
+//! own requests only, and all send to the same idle backend at once: there `p2c` is better.
+//! Cost: every backend's counter is read, up to 64. In a larger pool 64 are drawn at random and compared, which is as good to
+//! within a few hundredths and does not grow; with `choices: N`, always N.
+
+use super::Algorithm;
+use super::drawing::Drawing;
+use super::load::{fewer, least};
+use crate::backend::Candidate;
+use crate::config::Choices;
+
+/// Compares requests in flight.
+#[derive(Debug, Default)]
+pub struct FewestInFlight {
+    /// How many are compared.
+    pub choices: Choices,
+}
+
+impl Algorithm for FewestInFlight {
+    type Table = Drawing;
+
+    fn standard() -> Self {
+        FewestInFlight::default()
+    }
+
+    fn table(&self, candidates: &[Candidate]) -> Drawing {
+        Drawing::new(candidates)
+    }
+
+    #[inline]
+    fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
+        least(candidates, drawing, self.choices, |c| (c.state.in_flight(), c.weight), fewer)
+    }
+}

@@ -1,0 +1,50 @@
+//! The shortest average time to the first byte, times the load: (in flight + 1) × average / weight.
+//!
+//! For backends that differ in speed for good: other hardware, another site. The average forgets with a time constant, and
+//! counts for less the longer nobody asked, so that a backend that was slow once is tried again. It follows trouble more
+//! slowly than `peak_ewma`, and with many balancers all prefer the same backend.
+//! Cost: as `least_request`, and an exponential for each backend compared.
+
+use std::time::Duration;
+
+use super::Algorithm;
+use super::drawing::Drawing;
+use super::load::least;
+use crate::backend::{Averaging, Candidate, PoolState, millis};
+use crate::config::{Choices, LeastTime};
+
+/// Compares average times.
+#[derive(Debug)]
+pub struct ShortestTime {
+    choices: Choices,
+    decay: Duration,
+}
+
+impl ShortestTime {
+    /// For a pool whose latencies will be measured as the algorithm needs them.
+    pub fn new(options: LeastTime, pool: &PoolState) -> Self {
+        let decay = options.decay.0;
+        pool.measure(Averaging { decay, peak: false });
+        ShortestTime { choices: options.choices, decay }
+    }
+}
+
+impl Algorithm for ShortestTime {
+    type Table = Drawing;
+
+    fn standard() -> Self {
+        let LeastTime { choices, decay } = LeastTime::default();
+        ShortestTime { choices, decay: decay.0 }
+    }
+
+    fn table(&self, candidates: &[Candidate]) -> Drawing {
+        Drawing::new(candidates)
+    }
+
+    #[inline]
+    fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
+        let now = millis();
+        let cost = |c: &Candidate| c.cost(now, self.decay);
+        least(candidates, drawing, self.choices, cost, |a, b| a < b)
+    }
+}

@@ -1,0 +1,60 @@
+//! The power of two choices, by latency and load: (in flight + 1) × decaying latency / weight.
+//!
+//! The latency is peak-sensitive: one slow answer counts at once, and fades with the time constant. So a backend that begins
+//! to struggle loses its traffic within one answer, and gets it back slowly. A failure counts as ten times what the pool
+//! typically takes, or a backend that fails fast would attract everything. Who has not answered yet is taken for typical.
+//! Weights say how much a backend can take at once; idle backends of equal latency are picked the heavier first.
+//! Source: Finagle's `peakEwma` (Twitter, 2016); Mitzenmacher for the two choices.
+//! Cost: as `p2c`, a clock and two exponentials; a latency is written once for each answer.
+
+use std::time::Duration;
+
+use super::Algorithm;
+use super::drawing::Drawing;
+use crate::backend::{Averaging, Candidate, PoolState, millis};
+use crate::config::Decay;
+
+/// Draws two and takes the one that can be expected to answer sooner.
+#[derive(Debug)]
+pub struct Sooner {
+    decay: Duration,
+}
+
+impl Sooner {
+    /// For a pool whose latencies will be measured as the algorithm needs them.
+    pub fn new(Decay(decay): Decay, pool: &PoolState) -> Self {
+        pool.measure(Averaging { decay, peak: true });
+        Sooner { decay }
+    }
+}
+
+impl Algorithm for Sooner {
+    type Table = Drawing;
+
+    fn standard() -> Self {
+        Sooner { decay: Decay::default().0 }
+    }
+
+    fn table(&self, candidates: &[Candidate]) -> Drawing {
+        Drawing::new(candidates)
+    }
+
+    #[inline]
+    fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
+        let (first, second) = drawing.two();
+        let now = millis();
+        let cost = |place: usize| candidates.get(place).map(|c| c.cost(now, self.decay));
+        match (cost(first), cost(second)) {
+            (Some(a), Some(b)) if b < a => second,
+            _ => first,
+        }
+    }
+}
+
+impl Candidate {
+    /// What a request more would cost it, in microseconds for each unit of weight.
+    #[inline]
+    pub(super) fn cost(&self, now: u32, decay: Duration) -> f32 {
+        self.state.expected_micros(now, decay) * (self.state.in_flight() + 1) as f32 / self.weight as f32
+    }
+}

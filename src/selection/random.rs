@@ -1,0 +1,30 @@
+//! Weighted random choice.
+//!
+//! The simplest that needs no state at all; many balancers in front of the same backends do not fall into step. Its loads
+//! stray more than round robin's: of n requests a backend gets its share give or take the square root of it.
+//! Cost: two random numbers, one look into a table.
+
+use super::Algorithm;
+use super::drawing::Drawing;
+use crate::backend::Candidate;
+
+/// Draws by weight.
+#[derive(Debug)]
+pub struct AtRandom;
+
+impl Algorithm for AtRandom {
+    type Table = Drawing;
+
+    fn standard() -> Self {
+        AtRandom
+    }
+
+    fn table(&self, candidates: &[Candidate]) -> Drawing {
+        Drawing::new(candidates)
+    }
+
+    #[inline]
+    fn draw(&self, drawing: &Drawing, _: &[Candidate], _: u64, _: u32) -> usize {
+        drawing.one()
+    }
+}
