@@ -61,6 +61,14 @@ impl Pool {
         &self.roster
     }
 
+    /// Ask its source for backends now. [`PoolService`] does so regularly; who uses a pool without that, must.
+    ///
+    /// # Errors
+    /// Those of the source, if it is not known what the backends are.
+    pub async fn discover(&self) -> pingora_core::Result<()> {
+        self.balancer.update().await
+    }
+
     /// What of a request its algorithm hashes: the first of these that the request has. Empty if it does not hash.
     pub fn key(&self) -> &[KeySource] {
         &self.key

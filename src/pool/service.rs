@@ -81,7 +81,7 @@ async fn keep(pool: Arc<Pool>, first_round: watch::Sender<()>) {
     let _ramp = pool.ramp.map(|every| Ramp::start(Arc::clone(&pool), every));
     loop {
         // A failure is logged where it happens, and leaves the backends as they were.
-        let discovered = pool.balancer.update().await.is_ok();
+        let discovered = pool.discover().await.is_ok();
         probers.follow(&pool, first_round.take());
         match pool.rediscover {
             _ if !discovered => tokio::time::sleep(FIRST_RETRY).await,
