@@ -12,7 +12,7 @@ use std::path::Path;
 use pingora_core::tls::sign::CertifiedKey;
 use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
 
-use super::{BackendAddress, Config, ListenerTls, LogPath, Mistake, Position, Source};
+use super::{BackendAddress, Config, ListenerTls, LogPath, Mistake, Position, Source, Sticky};
 
 /// How many names are looked up at a time: one dead name server must not make the check take minutes.
 const LOOKUPS: usize = 16;
@@ -36,8 +36,44 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
     {
         mistakes.push(not_usable(Position::default(), "ca_file", &message));
     }
+    for pool in &config.pools {
+        if let Some(sticky) = &pool.sticky
+            && let Err(message) = sticky.secret()
+        {
+            mistakes.push(not_usable(sticky.at, &format!("pools.{}.sticky.secret_file", pool.name), &message));
+        }
+    }
     mistakes.sort_by_key(|mistake| mistake.at);
     mistakes
+}
+
+impl Sticky {
+    /// What stands in `secret_file` now, but for the newline at its end; `None` if there is no such file to read.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn secret(&self) -> Result<Option<Vec<u8>>, String> {
+        let Some(path) = &self.secret_file else {
+            return Ok(None);
+        };
+        let shown = path.display();
+        let bytes = regular(path).map_err(|e| format!("cannot read {shown}: {}", reason(&e)))?;
+        let endings: [&[u8]; 2] = [b"\r\n", b"\n"];
+        let secret = endings.into_iter().find_map(|end| bytes.strip_suffix(end)).unwrap_or(&bytes);
+        if secret.len() < Sticky::MIN_SECRET {
+            return Err(format!("{shown} must hold at least {} bytes, got {}", Sticky::MIN_SECRET, secret.len()));
+        }
+        Ok(Some(secret.to_vec()))
+    }
+}
+
+/// The bytes of a file; to read a device might never end.
+fn regular(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() && !found.is_dir() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    fs::read(path)
 }
 
 /// Pingora panics over a list of authorities that it cannot read.

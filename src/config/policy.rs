@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Position;
+
 /// Hundredths, written `70%`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u16);
@@ -31,6 +33,8 @@ pub struct Sticky {
     /// A file with the secret that cookies are signed with, at least [`Sticky::MIN_SECRET`] bytes. Balancers that share it
     /// honour each other's cookies. Default: a random one that lasts as long as the process.
     pub secret_file: Option<PathBuf>,
+    /// Where the file says so: its `secret_file`, if there is one.
+    pub at: Position,
 }
 
 impl Sticky {

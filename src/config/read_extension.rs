@@ -2,10 +2,10 @@
 
 use serde_json::{Number, Value as Json};
 
-use super::node::{Kind, Node};
+use super::name::{is_name, name_rule};
+use super::node::{Kind, Node, join};
 use super::reader::Value;
-use super::text::quoted;
-use super::{Extension, Options};
+use super::{Extension, Options, Position};
 
 impl Options {
     /// Was nothing written, or an empty map?
@@ -18,20 +18,30 @@ impl Options {
     }
 }
 
-impl Value<'_> {
+/// What stands beside a name that stands alone.
+static NOTHING: Node = Node { at: Position { line: 0, column: 0 }, kind: Kind::Null };
+
+impl<'a> Value<'a> {
     /// `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
     pub(super) fn extension(&self, what: &str) -> Option<Extension> {
+        let (name, options) = self.choice(what)?;
+        options.as_extension(name)
+    }
+
+    /// The name and the options of `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
+    pub(super) fn choice(&self, what: &str) -> Option<(&'a str, Value<'a>)> {
         if let Some(name) = self.scalar() {
-            let named = self.named(name, &Node { at: self.at, kind: Kind::Null });
+            if !is_name(name) {
+                self.wrong(name_rule(name));
+                return None;
+            }
             // As if it had been written `NAME: {}`: what its owner says of it must name it.
-            return named.map(|mut named| {
-                named.options.key = format!("{}.{name}", self.key);
-                named
-            });
+            let key = join(&self.key, name);
+            return Some((name, Value { node: &NOTHING, at: self.at, key, sink: self.sink }));
         }
         let form = format!("{what}, NAME or {{ NAME: options }}");
         match self.entries(&form)? {
-            [entry] => self.child(entry).as_extension(&entry.key),
+            [entry] => Some((&entry.key, self.child(entry))),
             entries => {
                 self.wrong(format!("must be {form}, got a map of {} keys", entries.len()));
                 None
@@ -41,23 +51,13 @@ impl Value<'_> {
 
     /// This value as the options of the extension `name`.
     pub(super) fn as_extension(&self, name: &str) -> Option<Extension> {
-        self.named(name, self.node)
-    }
-
-    fn named(&self, name: &str, options: &Node) -> Option<Extension> {
         if !is_name(name) {
             self.wrong(name_rule(name));
             return None;
         }
-        let options = Options { value: json(options), at: self.at, key: self.key.clone() };
+        let options = Options { value: json(self.node), at: self.at, key: self.key.clone() };
         Some(Extension { name: name.to_owned(), options })
     }
-}
-
-/// May a pool or an extension be called this? Names end up in metric labels, URLs and log fields.
-pub(super) fn is_name(name: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    (1..=100).contains(&name.len()) && name.bytes().all(fits)
 }
 
 fn json(node: &Node) -> Json {
@@ -86,9 +86,4 @@ fn plain(text: &str) -> Json {
         "false" | "False" | "FALSE" => Json::Bool(false),
         _ => number().map_or_else(|| Json::String(text.to_owned()), Json::Number),
     }
-}
-
-/// The hint for a name that is none, shared by pools and extensions.
-pub(super) fn name_rule(name: &str) -> String {
-    format!("must be named with 1 to 100 letters, digits, '_', '-' and '.', got {}", quoted(name))
 }

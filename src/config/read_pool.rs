@@ -1,15 +1,13 @@
 //! `pools`: what stands behind the listeners.
 
-use std::collections::HashMap;
-
 use super::map::Map;
-use super::read_extension::{is_name, name_rule};
+use super::name::{is_name, name_rule};
+use super::read_backend::backends;
+use super::read_balance::balance;
 use super::read_health::health_check;
-use super::reader::{Value, line};
-use super::text::nearest;
-use super::{
-    Backend, BackendAddress, Balance, Percent, Pool, Position, Retry, Source, Timeouts, WhenUnavailable, address,
-};
+use super::read_policy::{max_in_flight, queue, sticky, zone};
+use super::reader::Value;
+use super::{Backend, Balance, Percent, Pool, Position, Retry, Source, Timeouts, WhenUnavailable};
 
 /// A pool as it came out, beside its name: routes may refer to one that has a mistake inside.
 pub(super) type NamedPool = (String, Option<Pool>);
@@ -37,21 +35,29 @@ pub(super) fn pools(top: &mut Map<'_>) -> Vec<NamedPool> {
 
 fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
     let mut map = value.map()?;
+    let before = value.sink.count();
     let source = source(&mut map);
+    // What is asked of the backends can be said to be missing only if all of them could be read.
+    let backends: Option<&[Backend]> = match &source {
+        Some(Source::Backends(backends)) if value.sink.count() == before => Some(backends),
+        _ => None,
+    };
+    let max_in_flight = max_in_flight(&mut map);
+    let limited = max_in_flight.is_some() || backends.is_none_or(|all| all.iter().any(|b| b.max_in_flight.is_some()));
     let pool = Pool {
         name: name.to_owned(),
-        balance: map.read("balance", Balance::RoundRobin, balance),
+        balance: map.read("balance", Balance::default(), balance),
         health_check: health_check(&mut map),
         when_unavailable: map.read("when_unavailable", WhenUnavailable::default(), |v| {
             v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
         }),
-        panic_threshold: Percent::default(),
-        sticky: None,
-        slow_start: None,
-        max_in_flight: None,
-        queue: None,
-        zone: None,
-        overflow: Percent::default(),
+        panic_threshold: map.read("panic_threshold", Percent::default(), Value::percent_or_off),
+        sticky: sticky(&mut map),
+        slow_start: map.get("slow_start").filter(|v| !v.is_off()).and_then(|v| v.duration()),
+        max_in_flight,
+        queue: queue(&mut map, limited),
+        zone: zone(&mut map, backends),
+        overflow: map.read("overflow", Percent::default(), Value::percent_or_off),
         retry: map.read("retry", Retry::default(), retry),
         timeouts: map.read("timeouts", Timeouts::default(), timeouts),
         source: source.unwrap_or(Source::Backends(Vec::new())),
@@ -74,65 +80,6 @@ fn source(map: &mut Map<'_>) -> Option<Source> {
             None
         }
     }
-}
-
-fn backends(value: &Value<'_>) -> Option<Vec<Backend>> {
-    let mut found = Vec::new();
-    let mut seen: HashMap<BackendAddress, (usize, Position)> = HashMap::new();
-    for (i, item) in value.list("backends")?.into_iter().enumerate() {
-        let Some((backend, address)) = backend(&item) else {
-            continue;
-        };
-        match seen.get(&backend.address) {
-            Some((first, at)) => address.wrong(format!(
-                "{} is backends[{first}]{} already; give it a weight for more traffic",
-                backend.address,
-                line(*at)
-            )),
-            None => {
-                seen.insert(backend.address.clone(), (i, item.at));
-            }
-        }
-        found.push(backend);
-    }
-    Some(found)
-}
-
-/// One backend, and the value of its address.
-fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
-    let (written, weight) = if value.scalar().is_some() {
-        (value.clone(), 1)
-    } else {
-        let mut map = value.map_or("an address or a map of keys")?;
-        let written = map.need("address", "address: 127.0.0.1:8001");
-        let weight = map.read("weight", 1, |v| {
-            let drained = v.scalar() == Some("0");
-            v.whole_or(1..=Backend::MAX_WEIGHT, if drained { " (to stop traffic to a backend, drain it)" } else { "" })
-        });
-        map.done();
-        (written?, weight)
-    };
-    let text = written.text("ip:port, host:port or unix:/path")?;
-    let address = address::backend(text).map_err(|message| written.wrong(message)).ok()?;
-    let at = value.at;
-    Some((Backend { address, weight, zone: None, priority: 0, max_in_flight: None, at }, written))
-}
-
-const ROUND_ROBIN: &str = "round_robin";
-
-fn balance(value: &Value<'_>) -> Option<Balance> {
-    let extension = value.extension("an algorithm")?;
-    if extension.name == ROUND_ROBIN {
-        if !extension.options.is_empty() {
-            value.wrong("round_robin takes no options");
-        }
-        return Some(Balance::RoundRobin);
-    }
-    // Any other name may be registered by code; one that is this near is a typo.
-    if nearest(&extension.name, [ROUND_ROBIN]).is_some() {
-        value.wrong(format!("unknown algorithm '{}', did you mean '{ROUND_ROBIN}'?", extension.name));
-    }
-    Some(Balance::Extension(extension))
 }
 
 fn retry(value: &Value<'_>) -> Option<Retry> {

@@ -37,6 +37,11 @@ impl Sink {
         self.mistakes.borrow_mut().push(Mistake::new(at, key, message));
     }
 
+    /// How many mistakes there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.mistakes.borrow().len()
+    }
+
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         self.mistakes.into_inner()
     }

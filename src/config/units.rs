@@ -1,9 +1,11 @@
-//! Durations and sizes: numbers that mean nothing without their unit.
+//! Durations, sizes and percentages: numbers that mean nothing without their unit.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::Percent;
 use super::reader::Value;
 
 /// Below this the timers beneath us cannot tell the difference.
@@ -47,6 +49,40 @@ impl Value<'_> {
         }
         None
     }
+
+    /// A whole percentage within `range`.
+    pub(super) fn percent(&self, range: RangeInclusive<u16>) -> Option<Percent> {
+        let text = self.scalar().unwrap_or_default();
+        let (low, high) = (Percent(*range.start()), Percent(*range.end()));
+        let (got, form) = (self.shown(), format!("a whole percentage, {low} to {high}"));
+        let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        match digits.and_then(|digits| digits.parse().ok()).filter(|n| range.contains(n)) {
+            Some(number) => return Some(Percent(number)),
+            None if digits.is_some_and(|digits| !digits.is_empty()) => {
+                self.wrong(format!("must be {low} to {high}, got {got}"))
+            }
+            None => match meant(text).filter(|n| range.contains(&n.0)) {
+                Some(percent) => self.wrong(format!("must be {form}, got {got} (write {percent})")),
+                None => self.wrong(format!("must be {form}, got {got}")),
+            },
+        }
+        None
+    }
+
+    /// A whole percentage up to 100%, or `off` for none.
+    pub(super) fn percent_or_off(&self) -> Option<Percent> {
+        if self.is_off() { Some(Percent(0)) } else { self.percent(0..=100) }
+    }
+}
+
+/// The percentage that a number without its sign was meant for: `70`, `70 %` or `0.7`.
+fn meant(text: &str) -> Option<Percent> {
+    let whole = text.trim_end_matches(['%', ' ']).parse().ok();
+    let part = || {
+        let percent = (text.parse::<f64>().ok()? * 100.0).round();
+        (0.0..=f64::from(u16::MAX)).contains(&percent).then_some(percent as u16)
+    };
+    whole.or_else(part).map(Percent)
 }
 
 /// A duration as the file would write it.

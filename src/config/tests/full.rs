@@ -6,15 +6,17 @@ use std::path::Path;
 use pingora_core::server::configuration::ServerConf;
 
 use super::super::node::{Kind, Node};
+use super::super::read_balance::BUILT_IN;
 use super::super::reader::Sink;
 use super::super::{
-    Admin, Balance, Config, HealthCheck, HttpProbe, Limits, Probe, Retry, Timeouts, WhenUnavailable, read, yaml,
+    Admin, Backend, Balance, Config, HealthCheck, HttpProbe, LeastTime, Limits, Percent, Probe, Queue, Retry, Source,
+    TableSize, Timeouts, WhenUnavailable, Zone, read, yaml,
 };
 
-const FULL: &str = include_str!("../../../conf/full.yaml");
+pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
 
 /// With every key behind a '#' (without a space) put into force, and `access_log` as a map.
-fn everything() -> String {
+pub(super) fn everything() -> String {
     let uncomment = |line: &str| {
         let start = line.len() - line.trim_start().len();
         match line[start..].strip_prefix('#') {
@@ -83,12 +85,34 @@ fn what_full_yaml_states_as_default_is_the_default() {
     assert_eq!(pool.when_unavailable, WhenUnavailable::default());
     assert_eq!(pool.retry, Retry::default());
     assert_eq!(pool.timeouts, Timeouts::default());
+    assert_eq!((pool.panic_threshold, pool.overflow, pool.slow_start), (Percent(0), Percent(0), None));
+    let Source::Backends(backends) = &pool.source else { panic!() };
+    let defaults = |b: &Backend| (b.weight, b.zone.clone(), b.priority, b.max_in_flight) == (1, None, 0, None);
+    assert!(backends.iter().all(defaults), "{backends:?}");
+    assert_eq!(config.pools[1].balance, Balance::LeastTime(LeastTime::default()));
+    let Balance::Maglev(hashing, table_size) = &config.pools[2].balance else { panic!() };
+    assert_eq!((hashing.bounded_load, *table_size), (None, TableSize::default()));
     let check = pool.health_check.clone().unwrap();
     let at = check.at;
     assert_eq!(check, HealthCheck { at, ..HealthCheck::default() });
     assert_eq!(config.pools[1].health_check.clone().unwrap().probe, Probe::Http(HttpProbe::default()));
     let silent = Config::parse(&super::with(""), None).unwrap();
     assert_eq!(config.server, silent.server);
+}
+
+#[test]
+fn what_full_yaml_has_behind_a_hash_is_the_default_where_there_is_one() {
+    let everything = everything().replace("    discovery:", "    #");
+    let config = Config::parse(&everything, None).unwrap();
+    let pool = &config.pools[0];
+    assert_eq!(pool.queue, Some(Queue::default()));
+    assert_eq!(pool.zone.as_ref().map(|zone| zone.minimum), Some(Zone::MINIMUM));
+}
+
+#[test]
+fn full_yaml_names_every_algorithm() {
+    let unnamed: Vec<_> = BUILT_IN.iter().filter(|name| !FULL.contains(**name)).collect();
+    assert_eq!(unnamed, [&""; 0]);
 }
 
 #[test]
@@ -104,6 +128,9 @@ fn silence_gives_every_default() {
     let check = pool.health_check.clone().unwrap();
     assert_eq!(check, HealthCheck { at: pool.at, ..HealthCheck::default() });
     assert_eq!((&pool.retry, &pool.timeouts), (&Retry::default(), &Timeouts::default()));
+    assert_eq!((&pool.balance, &pool.sticky, &pool.zone), (&Balance::RoundRobin, &None, &None));
+    assert_eq!((pool.slow_start, pool.max_in_flight, pool.queue), (None, None, None));
+    assert_eq!((pool.panic_threshold, pool.overflow), (Percent(0), Percent(0)));
 }
 
 #[test]

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use super::{Config, Position};
 
+mod backends;
+mod balance;
 mod file;
 mod full;
 mod fuzz;
 mod health;
 mod listeners;
+mod policies;
 mod pools;
 mod routes;
 mod server;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::environment::names;
-use super::super::{Config, Mistake, environment, unresolved};
+use super::super::{Config, Mistake, Sticky, environment, unresolved};
 use super::at;
 
 const CERTIFICATE: &str = include_str!("pem/site.pem");
@@ -117,4 +117,53 @@ fn the_access_log_must_be_writable_and_is_not_created() {
         said(&config("/"), folder.path()),
         ["0:0: access_log.path: not usable here: cannot write to /: it is a directory"]
     );
+}
+
+/// What is wrong with a `sticky.secret_file` at `path` in `folder`.
+fn secret(folder: &Path, path: &str) -> Vec<String> {
+    let text = format!(
+        "listeners: [{{ address: :80 }}]\npools:\n  web:\n    backends: [127.0.0.1:1]\n    sticky:\n      cookie: lb\n      \
+         secret_file: {path}\n"
+    );
+    said(&Config::parse(&text, Some(&folder.join("lb.yaml"))).unwrap(), folder)
+}
+
+#[test]
+fn a_secret_is_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let holding = |bytes: &[u8]| {
+        fs::write(folder.path().join("s"), bytes).unwrap();
+        secret(folder.path(), "s")
+    };
+    let short = |n: usize| {
+        [format!("7:20: pools.web.sticky.secret_file: not usable here: s must hold at least 32 bytes, got {n}")]
+    };
+    assert_eq!(holding(b""), short(0));
+    assert_eq!(holding(&[b'\n'; 32]), short(31));
+    for newline in ["", "\n", "\r\n"] {
+        let of = |n: usize| [vec![b'x'; n], newline.into()].concat();
+        assert_eq!(holding(&of(31)), short(31));
+        assert_eq!(holding(&of(32)), [""; 0]);
+    }
+    assert_eq!(holding(&[0xff; 32]), [""; 0]);
+}
+
+#[test]
+fn a_secret_is_in_a_file_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let cannot = "7:20: pools.web.sticky.secret_file: not usable here: cannot read";
+    assert_eq!(secret(folder.path(), "s"), [format!("{cannot} s: no such file or folder")]);
+    assert_eq!(secret(folder.path(), "/"), [format!("{cannot} /: it is a directory")]);
+    // It would never end.
+    assert_eq!(secret(folder.path(), "/dev/zero"), [format!("{cannot} /dev/zero: it is not a regular file")]);
+}
+
+#[test]
+fn a_secret_comes_without_its_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s");
+    fs::write(&file, [[b'x'; 40].as_slice(), b"\n\n"].concat()).unwrap();
+    let sticky = |secret_file| Sticky { cookie: "lb".into(), ttl: None, secret_file, at: at(1, 1) };
+    assert_eq!(sticky(Some(file)).secret(), Ok(Some([[b'x'; 40].as_slice(), b"\n"].concat())));
+    assert_eq!(sticky(None).secret(), Ok(None));
 }
