@@ -54,7 +54,7 @@ impl BackendSelection for LeastInFlight {
 impl BackendIter for Order {
     fn next(&mut self) -> Option<&Backend> {
         self.offered = self.rest.next();
-        self.offered.as_ref().map(|candidate| &candidate.backend)
+        self.offered.as_ref().map(|candidate| &*candidate.backend)
     }
 }
 

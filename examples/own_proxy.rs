@@ -10,6 +10,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use evenkeel::backend::{Lease, Outcome};
@@ -28,7 +29,7 @@ struct OwnProxy(Arc<Pool>);
 /// The attempt under way, and where this request has been.
 #[derive(Default)]
 struct Attempts {
-    lease: Option<Lease>,
+    lease: Option<(Lease, Instant)>,
     tried: Vec<SocketAddr>,
 }
 
@@ -46,13 +47,13 @@ impl ProxyHttp for OwnProxy {
         };
         let peer = self.0.peer(&lease, self.0.timeouts().request);
         ctx.tried.push(lease.backend().address().clone());
-        ctx.lease = Some(lease);
+        ctx.lease = Some((lease, Instant::now()));
         Ok(peer)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Attempts, mut e: Box<Error>) -> Box<Error> {
-        if let Some(mut lease) = ctx.lease.take() {
-            lease.report(Outcome::Failed);
+        if let Some((mut lease, began)) = ctx.lease.take() {
+            lease.report(Outcome::Failed, began.elapsed());
         }
         e.set_retry(ctx.tried.len() < usize::from(self.0.retry().attempts));
         e
@@ -60,9 +61,9 @@ impl ProxyHttp for OwnProxy {
 
     // A lease counts as in flight until it is dropped, here with the context of its request.
     async fn response_filter(&self, _: &mut Session, answer: &mut ResponseHeader, ctx: &mut Attempts) -> Result<()> {
-        if let Some(lease) = &mut ctx.lease {
+        if let Some((lease, began)) = &mut ctx.lease {
             answer.insert_header("X-Backend", lease.backend().label())?;
-            lease.report(Outcome::Succeeded);
+            lease.report(Outcome::Succeeded, began.elapsed());
         }
         Ok(())
     }

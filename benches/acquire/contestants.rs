@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel::backend::{Outcome, Thresholds};
 use evenkeel::config::{Choices, Decay, LeastTime};
@@ -98,7 +99,7 @@ pub(crate) fn contestants(size: Size) -> Vec<Contestant> {
     };
     vec![
         pingora::<RoundRobin>("pingora", backends(size)),
-        pingora::<Constant>("machinery", backends(size)),
+        pingora::<Any>("machinery", backends(size)),
         pool("round_robin", &|b, m| b.algorithm(m, |_| Turns::default())),
         pool("random", &|b, m| b.algorithm(m, |_| AtRandom)),
         pool("p2c", &|b, m| b.algorithm(m, |_| LessLoaded)),
@@ -111,7 +112,7 @@ pub(crate) fn contestants(size: Size) -> Vec<Contestant> {
 
 fn acquire(pool: &Pool, key: &[u8]) -> bool {
     let lease = pool.acquire(&Pick { key, ..Pick::default() });
-    lease.map(|mut lease| lease.report(Outcome::Succeeded)).is_ok()
+    lease.map(|mut lease| lease.report(Outcome::Succeeded, Duration::from_millis(5))).is_ok()
 }
 
 fn backends(size: Size) -> BTreeSet<Backend> {
@@ -151,26 +152,26 @@ impl ServiceDiscovery for Fixed {
     }
 }
 
-/// Always the first backend.
-struct Constant(Option<Backend>);
+/// Any backend.
+struct Any(Box<[Backend]>);
 
-struct First(Arc<Constant>);
+struct Same(Arc<Any>, usize);
 
-impl BackendSelection for Constant {
-    type Iter = First;
+impl BackendSelection for Any {
+    type Iter = Same;
     type Config = ();
 
     fn build(backends: &BTreeSet<Backend>) -> Self {
-        Constant(backends.first().cloned())
+        Any(backends.iter().cloned().collect())
     }
 
-    fn iter(self: &Arc<Self>, _: &[u8]) -> First {
-        First(Arc::clone(self))
+    fn iter(self: &Arc<Self>, _: &[u8]) -> Same {
+        Same(Arc::clone(self), fastrand::usize(..self.0.len()))
     }
 }
 
-impl BackendIter for First {
+impl BackendIter for Same {
     fn next(&mut self) -> Option<&Backend> {
-        self.0.0.as_ref()
+        self.0.0.get(self.1)
     }
 }

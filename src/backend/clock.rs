@@ -1,12 +1,15 @@
 //! Time as the state of backends keeps it: milliseconds, few enough bits for an atomic word.
 
 use std::sync::LazyLock;
-use std::time::Instant;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+use coarsetime::Instant;
 
-/// Milliseconds since about the start of the process, never 0. They wrap after seven weeks: only differences mean something.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now_without_cache_update);
+
+/// Milliseconds since about the start of the process. They wrap after seven weeks: only differences mean something. The
+/// kernel's coarse clock, right to some milliseconds, costs a fifth of the exact one, and decays and ramps take seconds.
+#[inline]
 pub(crate) fn millis() -> u32 {
-    let elapsed = START.elapsed().as_millis() as u32;
-    elapsed.wrapping_add(1).max(1)
+    // The other form of `now` writes to a word that all threads share.
+    Instant::now_without_cache_update().duration_since(*START).as_millis() as u32
 }

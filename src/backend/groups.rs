@@ -1,6 +1,7 @@
 //! Who is preferred: backends in groups by priority and zone, and the share of the requests that each group gets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Candidate, Group, Member, Policy, ramp};
 use crate::config::{Percent, WhenUnavailable};
@@ -107,8 +108,8 @@ fn finish(groups: Vec<(&Zone<'_>, f64)>, members: &[Member], policy: &Policy, no
 fn candidate(member: &Member, policy: &Policy, now: u32, ramping: bool) -> Candidate {
     let step = if ramping { member.state.ramp(now, policy.slow_start) } else { 1 };
     Candidate {
-        backend: member.backend.clone(),
-        state: std::sync::Arc::clone(&member.state),
+        backend: Arc::clone(&member.backend),
+        state: Arc::clone(&member.state),
         weight: member.backend.weight as u64 * step,
     }
 }

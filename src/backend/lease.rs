@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{BackendState, clock};
 
@@ -19,8 +19,6 @@ pub struct Lease {
     outcome: Outcome,
     /// Whether the pool's work was counted when it began.
     counted: bool,
-    /// When it began, where latencies are measured.
-    began: Option<Instant>,
 }
 
 /// How an attempt ended.
@@ -38,7 +36,7 @@ pub enum Outcome {
 impl Lease {
     /// Begin an attempt; `None` if the backend or its pool has all the work that it may have.
     #[inline]
-    pub fn begin(backend: &Arc<BackendState>) -> Option<Self> {
+    pub fn begin(backend: Arc<BackendState>) -> Option<Self> {
         if !backend.has_room() {
             return None;
         }
@@ -47,8 +45,7 @@ impl Lease {
             backend.pool.leave(counted);
             return None;
         }
-        let began = backend.pool.measures().then(Instant::now);
-        Some(Lease { backend: Arc::clone(backend), outcome: Outcome::default(), counted, began })
+        Some(Lease { backend, outcome: Outcome::default(), counted })
     }
 
     /// The backend that it is on.
@@ -56,21 +53,20 @@ impl Lease {
         &self.backend
     }
 
-    /// Say how the attempt goes, as soon as that is known: with the first byte of a response, or when it failed. The last
-    /// word before the drop counts.
-    pub fn report(&mut self, outcome: Outcome) {
+    /// Say how the attempt goes, as soon as that is known: with the first byte of a response, or when it failed; `after` so
+    /// long from its beginning. The last word before the drop counts.
+    pub fn report(&mut self, outcome: Outcome, after: Duration) {
         if outcome != self.outcome {
             self.outcome = outcome;
-            self.measure();
+            self.measure(after);
         }
     }
 
-    fn measure(&self) {
+    fn measure(&self, after: Duration) {
         let pool = &self.backend.pool;
-        let (Some(began), Some(averaging)) = (self.began, pool.averaging()) else {
+        let Some(averaging) = pool.averaging() else {
             return;
         };
-        let after = began.elapsed();
         let now = clock::millis();
         match self.outcome {
             Outcome::Cancelled => {}
@@ -89,11 +85,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let counters = &self.backend.counters;
+        let attempts = &self.backend.attempts;
         let counter = match self.outcome {
-            Outcome::Cancelled => &counters.cancelled,
-            Outcome::Succeeded => &counters.succeeded,
-            Outcome::Failed => &counters.failed,
+            Outcome::Cancelled => &attempts.cancelled,
+            Outcome::Succeeded => &attempts.succeeded,
+            Outcome::Failed => &attempts.failed,
         };
         counter.fetch_add(1, Relaxed);
         self.backend.give_room_back();

@@ -28,8 +28,8 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 pub use attributes::Attributes;
 pub(crate) use clock::millis;
 pub use health::{Change, Health, Thresholds};
-pub use latency::Averaging;
 use latency::Latency;
+pub(crate) use latency::{Averaging, Fading};
 pub use lease::{Lease, Outcome};
 pub use policy::Policy;
 pub use pool_state::PoolState;
@@ -37,33 +37,44 @@ pub use roster::Roster;
 pub use snapshot::{Candidate, Group, Member, Snapshot};
 
 /// What is known of one backend of one pool.
+///
+/// Laid out in this order so that what a pick reads and writes shares a cache line with the counts of the `Arc` around it: in
+/// a pool of thousands, every line that is touched is one that has to be fetched.
+#[repr(C)]
 pub struct BackendState {
-    address: SocketAddr,
-    /// The address as text, the way logs, metrics and headers show it.
-    label: String,
     /// Kept up to date by whoever changes an input of it.
     eligible: AtomicBool,
     in_flight: AtomicU32,
     /// How many there may be; `u32::MAX` for any number.
     max_in_flight: AtomicU32,
-    latency: Latency,
     /// When it last became eligible, in [`clock`] milliseconds.
     eligible_since: AtomicU32,
-    record: Mutex<Record>,
-    counters: Counters,
     pool: Arc<PoolState>,
+    latency: Latency,
+    attempts: Attempts,
+    address: SocketAddr,
+    /// The address as text, the way logs, metrics and headers show it.
+    label: String,
+    probes: Probes,
+    record: Mutex<Record>,
 }
 
-/// Counted by leases and probes, read when somebody looks.
+/// Counted by leases.
 #[derive(Default)]
-struct Counters {
+#[repr(C)]
+struct Attempts {
     succeeded: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
-    probes_passed: AtomicU64,
-    probes_failed: AtomicU64,
+}
+
+/// Counted by probes.
+#[derive(Default)]
+struct Probes {
+    passed: AtomicU64,
+    failed: AtomicU64,
     /// Unix time in milliseconds; 0 before the first.
-    last_probe: AtomicU64,
+    last: AtomicU64,
 }
 
 /// What has happened on a backend since the process started.
@@ -93,16 +104,17 @@ impl BackendState {
     /// A backend that nothing is known of yet.
     pub fn new(address: SocketAddr, health: Health, pool: &Arc<PoolState>) -> Self {
         BackendState {
-            label: label(&address),
-            address,
             eligible: AtomicBool::new(health.healthy()),
             in_flight: AtomicU32::new(0),
             max_in_flight: AtomicU32::new(u32::MAX),
-            latency: Latency::default(),
             eligible_since: AtomicU32::new(clock::millis()),
-            record: Mutex::new(Record { machine: health, reason: None, draining: false }),
-            counters: Counters::default(),
             pool: Arc::clone(pool),
+            latency: Latency::default(),
+            attempts: Attempts::default(),
+            label: label(&address),
+            address,
+            probes: Probes::default(),
+            record: Mutex::new(Record { machine: health, reason: None, draining: false }),
         }
     }
 
@@ -168,8 +180,8 @@ impl BackendState {
 
     /// The time to answer that an algorithm should expect of it, in microseconds, at `now` in [`clock`] milliseconds.
     #[inline]
-    pub(crate) fn expected_micros(&self, now: u32, decay: Duration) -> f32 {
-        self.latency.micros(now, decay).unwrap_or_else(|| self.pool.typical_micros())
+    pub(crate) fn expected_micros(&self, now: u32, fading: Fading) -> f32 {
+        self.latency.micros(now, fading).unwrap_or_else(|| self.pool.typical_micros())
     }
 
     /// Its health, and the reason of its last failed probe while it is not healthy.
@@ -197,11 +209,11 @@ impl BackendState {
     /// refreshes the [`Roster`], or picks go on as before.
     pub fn observe(&self, result: Result<(), String>, thresholds: Thresholds) -> Option<Change> {
         let counter = match result {
-            Ok(()) => &self.counters.probes_passed,
-            Err(_) => &self.counters.probes_failed,
+            Ok(()) => &self.probes.passed,
+            Err(_) => &self.probes.failed,
         };
         counter.fetch_add(1, Relaxed);
-        self.counters.last_probe.store(now_millis(), Relaxed);
+        self.probes.last.store(now_millis(), Relaxed);
 
         let mut record = self.record();
         let change = record.machine.observe(result.is_ok(), thresholds);
@@ -248,17 +260,17 @@ impl BackendState {
     /// What has happened on it so far.
     pub fn counts(&self) -> Counts {
         Counts {
-            succeeded: self.counters.succeeded.load(Relaxed),
-            failed: self.counters.failed.load(Relaxed),
-            cancelled: self.counters.cancelled.load(Relaxed),
-            probes_passed: self.counters.probes_passed.load(Relaxed),
-            probes_failed: self.counters.probes_failed.load(Relaxed),
+            succeeded: self.attempts.succeeded.load(Relaxed),
+            failed: self.attempts.failed.load(Relaxed),
+            cancelled: self.attempts.cancelled.load(Relaxed),
+            probes_passed: self.probes.passed.load(Relaxed),
+            probes_failed: self.probes.failed.load(Relaxed),
         }
     }
 
     /// How long ago the last probe ended; `None` before the first.
     pub fn last_probe_age(&self) -> Option<Duration> {
-        match self.counters.last_probe.load(Relaxed) {
+        match self.probes.last.load(Relaxed) {
             0 => None,
             at => Some(Duration::from_millis(now_millis().saturating_sub(at))),
         }

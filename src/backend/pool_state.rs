@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::latency::{Averaging, Latency};
+use super::latency::{Averaging, Fading, Latency};
 
 /// One measurement of so many goes into the pool's typical latency: all threads write that word.
 const TYPICAL_EVERY: u32 = 16;
@@ -22,7 +22,7 @@ pub struct PoolState {
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
     room: Notify,
-    /// How latencies are averaged: the decay in milliseconds, and below it whether peaks count. 0: they are not measured.
+    /// How latencies are averaged: how they fade, and below it whether peaks count. 0: they are not measured.
     averaging: AtomicU64,
     typical: Latency,
 }
@@ -111,27 +111,21 @@ impl PoolState {
 
     /// Measure latencies from now on.
     pub(crate) fn measure(&self, averaging: Averaging) {
-        let millis = (averaging.decay.as_millis() as u64).max(1);
-        self.averaging.store(millis << 1 | u64::from(averaging.peak), Relaxed);
-    }
-
-    /// Whether latencies are measured.
-    #[inline]
-    pub(super) fn measures(&self) -> bool {
-        self.averaging.load(Relaxed) != 0
+        let fading = u64::from(averaging.fading.to_bits());
+        self.averaging.store(fading << 1 | u64::from(averaging.peak), Relaxed);
     }
 
     /// How latencies are averaged, if they are measured.
     #[inline]
     pub(super) fn averaging(&self) -> Option<Averaging> {
         let word = self.averaging.load(Relaxed);
-        (word != 0).then(|| Averaging { decay: Duration::from_millis(word >> 1), peak: word & 1 == 1 })
+        (word != 0).then(|| Averaging { fading: Fading::from_bits((word >> 1) as u32), peak: word & 1 == 1 })
     }
 
     /// Take in a measurement of any backend.
     #[inline]
     pub(super) fn observe(&self, sample: Duration, now: u32, averaging: Averaging) {
-        if self.typical.last().is_none() || fastrand::u32(..TYPICAL_EVERY) == 0 {
+        if self.typical.last_micros().is_none() || fastrand::u32(..TYPICAL_EVERY) == 0 {
             self.typical.observe(sample, now, Averaging { peak: false, ..averaging });
         }
     }
@@ -144,7 +138,7 @@ impl PoolState {
     /// The same in microseconds; 1 while nothing at all is known.
     #[inline]
     pub(crate) fn typical_micros(&self) -> f32 {
-        self.typical.last().map_or(1.0, |typical| typical.as_secs_f32() * 1e6)
+        self.typical.last_micros().unwrap_or(1.0)
     }
 }
 

@@ -94,7 +94,7 @@ impl Roster {
             }
             (None, None) => Arc::new(BackendState::new(backend.addr.clone(), change.policy.initial, &self.pool)),
         };
-        Member { backend, attributes, state }
+        Member { backend: Arc::new(backend), attributes, state }
     }
 
     fn change(&self) -> MutexGuard<'_, Change> {

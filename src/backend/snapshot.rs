@@ -1,9 +1,9 @@
 //! The backends of one pool at one moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use hashbrown::HashTable;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::Backend;
 
@@ -14,7 +14,7 @@ use super::{Attributes, BackendState, Policy, clock};
 #[derive(Clone, Debug)]
 pub struct Member {
     /// What pingora knows of it: address and weight. A weight of 0 means that it drains.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     /// What its source says beside that.
     pub attributes: Attributes,
     /// What we know of it.
@@ -25,7 +25,7 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// What pingora knows of it.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     /// What we know of it.
     pub state: Arc<BackendState>,
     /// Its share among the candidates of its group: its weight, less while it is in slow start. At least 1; only the ratios
@@ -67,7 +67,7 @@ pub struct Snapshot {
     fails_open: bool,
     ramping: bool,
     limited: bool,
-    by_address: HashMap<SocketAddr, Arc<BackendState>, RandomState>,
+    index: Index,
 }
 
 impl Snapshot {
@@ -80,7 +80,7 @@ impl Snapshot {
             eligible: members.iter().filter(|m| m.state.eligible()).count(),
             ramping: policy.slow_start.is_some() && members.iter().any(|m| m.ramping(policy, now)),
             limited: policy.max_in_flight.is_some() || members.iter().any(|m| m.attributes.max_in_flight.is_some()),
-            by_address: members.iter().map(|m| (m.backend.addr.clone(), Arc::clone(&m.state))).collect(),
+            index: Index::new(&members),
             members,
         }
     }
@@ -123,12 +123,41 @@ impl Snapshot {
     /// The backend at this address.
     #[inline]
     pub fn find(&self, address: &SocketAddr) -> Option<&Arc<BackendState>> {
-        self.by_address.get(address)
+        self.index.find(address)
     }
 
     /// Whether a backend that was a candidate when this was made is one still.
     #[inline]
     pub(crate) fn accepts(&self, state: &BackendState) -> bool {
         state.eligible() || self.fails_open
+    }
+}
+
+/// States by address. The table holds numbers, which keeps it in the cache for thousands of backends: a look-up by address is
+/// part of every pick.
+#[derive(Debug, Default)]
+struct Index {
+    states: Box<[Arc<BackendState>]>,
+    numbers: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Index {
+    fn new(members: &[Member]) -> Self {
+        let states: Box<[_]> = members.iter().map(|member| Arc::clone(&member.state)).collect();
+        let hasher = RandomState::new();
+        let hash = |number: &u32| hasher.hash_one(states[*number as usize].address());
+        let mut numbers = HashTable::with_capacity(states.len());
+        for number in 0..states.len() as u32 {
+            numbers.insert_unique(hash(&number), number, hash);
+        }
+        Index { states, numbers, hasher }
+    }
+
+    #[inline]
+    fn find(&self, address: &SocketAddr) -> Option<&Arc<BackendState>> {
+        let is = |number: &u32| self.states.get(*number as usize).is_some_and(|state| state.address() == address);
+        let number = self.numbers.find(self.hasher.hash_one(address), is)?;
+        self.states.get(*number as usize)
     }
 }

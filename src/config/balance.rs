@@ -33,7 +33,7 @@ pub enum Balance {
 /// How many backends are compared for one pick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choices {
-    /// `all`: every one, in a pool of at most [`Choices::MAX_COMPARED`]; beyond that so many drawn at random.
+    /// `all`: every one, of at most [`Choices::MAX_COMPARED`]; of more [`Choices::SAMPLE`], drawn at random.
     #[default]
     All,
     /// That many, drawn at random, 2 to [`Choices::MAX_COMPARED`].
@@ -43,6 +43,8 @@ pub enum Choices {
 impl Choices {
     /// The most backends that are compared for one pick: beyond that the comparing costs more than it gains.
     pub const MAX_COMPARED: u8 = 64;
+    /// How many of a larger number are compared: the best of eight is among the best ninth on average.
+    pub const SAMPLE: u8 = 8;
 }
 
 /// How long a latency is remembered: the time constant of the decay, after which a measurement counts for 1/e.

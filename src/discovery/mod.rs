@@ -37,7 +37,7 @@ impl Tracked {
     fn answer(&self) -> (BTreeSet<Backend>, HashMap<u64, bool>) {
         let snapshot = self.roster.load();
         let backends = snapshot.members().iter().map(|member| &member.backend);
-        (backends.filter(|backend| backend.weight > 0).cloned().collect(), HashMap::new())
+        (backends.filter(|backend| backend.weight > 0).map(|backend| Backend::clone(backend)).collect(), HashMap::new())
     }
 }
 

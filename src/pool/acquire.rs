@@ -1,12 +1,14 @@
 //! From a pool to a lease.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::Backend;
 
 use super::Pool;
 use crate::backend::{BackendState, Candidate, Lease, Snapshot};
+use crate::selection::take_offered;
 
 /// What a pick depends on beside the pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,33 +48,39 @@ impl Pool {
     /// # Errors
     /// Why there is nobody; never while an admitted backend is left to try.
     pub fn acquire(&self, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
-        let snapshot = self.roster.load();
-        if snapshot.groups().is_empty() {
-            return Err(Unavailable::NoneAdmitted);
-        }
-        if let Some(lease) = self.stuck(&snapshot, pick) {
+        if let Some(lease) = self.stuck(pick) {
             return Ok(lease);
         }
         let lease = Cell::new(None);
-        let offered = |backend: &Backend| {
-            let state = snapshot.find(&backend.addr).filter(|state| acceptable(&snapshot, state, pick.tried));
-            let Some(begun) = state.and_then(Lease::begin) else {
-                return false;
-            };
-            lease.set(Some(begun));
-            true
+        let accept = |backend: &Backend| {
+            let begun = self.state(&backend.addr).and_then(|state| self.begin(state, pick.tried));
+            let accepted = begun.is_some();
+            lease.set(begun);
+            accepted
         };
-        self.balancer.select(pick.key, &offered);
+        self.balancer.select(pick.key, &accept);
         match lease.into_inner() {
             Some(lease) => Ok(lease),
-            None => walk(&snapshot, pick.tried),
+            None => walk(&self.roster.load(), pick.tried),
         }
     }
 
+    /// The state of a backend that was offered, by an algorithm of ours or another's.
+    #[inline]
+    fn state(&self, address: &SocketAddr) -> Option<Arc<BackendState>> {
+        take_offered(address).or_else(|| self.roster.load().find(address).cloned())
+    }
+
+    #[inline]
+    fn begin(&self, state: Arc<BackendState>, tried: &[SocketAddr]) -> Option<Lease> {
+        let candidate = state.eligible() || self.roster.load().fails_open();
+        if candidate && !tried.contains(state.address()) { Lease::begin(state) } else { None }
+    }
+
     /// A lease on the backend that the client's cookie names.
-    fn stuck(&self, snapshot: &Snapshot, pick: &Pick<'_>) -> Option<Lease> {
+    fn stuck(&self, pick: &Pick<'_>) -> Option<Lease> {
         let state = self.sticky.as_ref()?.find(pick.cookie?)?;
-        acceptable(snapshot, &state, pick.tried).then(|| Lease::begin(&state)).flatten()
+        self.begin(state, pick.tried)
     }
 
     /// Whether there is anybody to try beside these.
@@ -96,7 +104,7 @@ fn walk(snapshot: &Snapshot, tried: &[SocketAddr]) -> Result<Lease, Unavailable>
             return None;
         }
         eligible = true;
-        if tried.contains(candidate.state.address()) { None } else { Lease::begin(&candidate.state) }
+        if tried.contains(candidate.state.address()) { None } else { Lease::begin(Arc::clone(&candidate.state)) }
     };
     for group in snapshot.groups() {
         let start = fastrand::usize(..group.candidates.len());

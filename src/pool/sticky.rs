@@ -166,7 +166,7 @@ mod tests {
         let secret = Secret::new(&[7; 32]);
         let here = Stickiness::new("lb", Some(Duration::from_secs(3600)), secret.clone(), "web", &ours);
         let there = Stickiness::new("lb", None, secret, "web", &theirs);
-        let lease = Lease::begin(&ours.load().members()[1].state).unwrap();
+        let lease = Lease::begin(Arc::clone(&ours.load().members()[1].state)).unwrap();
         let set = here.set_cookie(&lease, None, &[], true).unwrap();
         assert_eq!(set, "lb=7yj47gziUPqd2AcM5dOTEA; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure");
         assert_eq!(there.find(value(&set).as_bytes()).unwrap().label(), "10.0.0.2:80");

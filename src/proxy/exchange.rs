@@ -148,7 +148,8 @@ impl Exchange {
         let (Some(pool), Some(mut lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
         };
-        lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed });
+        let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
+        lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed }, took);
         let backend = Arc::clone(lease.backend());
         if !stale {
             self.ctx.tried.push(backend.address().clone());
@@ -164,7 +165,6 @@ impl Exchange {
         // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
         let level = if again { Level::Debug } else { Level::Warn };
         log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
-        let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
         self.ctx.failed.push(FailedAttempt { backend, reason, took, stale });
         self.ctx.reason = (!again).then_some(reason);
         again
@@ -181,7 +181,8 @@ impl Exchange {
             self.ctx.reason = None;
         } else if let (Some(lease), Some(error)) = (&mut self.ctx.lease, error) {
             let backends_fault = error.esource == ErrorSource::Upstream;
-            lease.report(if backends_fault { Outcome::Failed } else { Outcome::Cancelled });
+            let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
+            lease.report(if backends_fault { Outcome::Failed } else { Outcome::Cancelled }, took);
         }
         let status = match (session.response_written(), self.ctx.reason) {
             (_, Some(Reason::ClientGone)) => 499,

@@ -228,7 +228,8 @@ impl ProxyHttp for Proxy {
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
         if let Some(lease) = &mut exchange.ctx.lease {
             let failed = response.status.is_server_error();
-            lease.report(if failed { Outcome::Failed } else { Outcome::Succeeded });
+            let outcome = if failed { Outcome::Failed } else { Outcome::Succeeded };
+            lease.report(outcome, attempt.first_byte.unwrap_or_default());
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! The most even when requests differ much in what they cost, and there is one balancer. With many balancers each sees its
 //! own requests only, and all send to the same idle backend at once: there `p2c` is better.
-//! Cost: every backend's counter is read, up to 64. In a larger pool 64 are drawn at random and compared, which is as good to
-//! within a few hundredths and does not grow; with `choices: N`, always N.
+//! Cost: every backend's counter is read, of 64 at most. Of more, eight are drawn at random and compared: the best of eight
+//! is among the best ninth on average, and the cost does not grow. With `choices: N`, always N.
 
 use super::Algorithm;
 use super::drawing::Drawing;

@@ -5,27 +5,25 @@
 //! slowly than `peak_ewma`, and with many balancers all prefer the same backend.
 //! Cost: as `least_request`, and an exponential for each backend compared.
 
-use std::time::Duration;
-
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::least;
-use crate::backend::{Averaging, Candidate, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, PoolState, millis};
 use crate::config::{Choices, LeastTime};
 
 /// Compares average times.
 #[derive(Debug)]
 pub struct ShortestTime {
     choices: Choices,
-    decay: Duration,
+    fading: Fading,
 }
 
 impl ShortestTime {
     /// For a pool whose latencies will be measured as the algorithm needs them.
     pub fn new(options: LeastTime, pool: &PoolState) -> Self {
-        let decay = options.decay.0;
-        pool.measure(Averaging { decay, peak: false });
-        ShortestTime { choices: options.choices, decay }
+        let fading = Fading::over(options.decay);
+        pool.measure(Averaging { fading, peak: false });
+        ShortestTime { choices: options.choices, fading }
     }
 }
 
@@ -34,7 +32,7 @@ impl Algorithm for ShortestTime {
 
     fn standard() -> Self {
         let LeastTime { choices, decay } = LeastTime::default();
-        ShortestTime { choices, decay: decay.0 }
+        ShortestTime { choices, fading: Fading::over(decay) }
     }
 
     fn table(&self, candidates: &[Candidate]) -> Drawing {
@@ -44,7 +42,7 @@ impl Algorithm for ShortestTime {
     #[inline]
     fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
         let now = millis();
-        let cost = |c: &Candidate| c.cost(now, self.decay);
+        let cost = |c: &Candidate| c.cost(now, self.fading);
         least(candidates, drawing, self.choices, cost, |a, b| a < b)
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn fewer(a: (u32, u64), b: (u32, u64)) -> bool {
 pub(super) fn compared(choices: Choices, candidates: usize) -> Option<u8> {
     match choices {
         Choices::Drawn(number) if usize::from(number) < candidates => Some(number),
-        Choices::All if candidates > usize::from(Choices::MAX_COMPARED) => Some(Choices::MAX_COMPARED),
+        Choices::All if candidates > usize::from(Choices::MAX_COMPARED) => Some(Choices::SAMPLE),
         _ => None,
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn comparing_all_ends_at_64() {
         assert_eq!(compared(Choices::All, 64), None);
-        assert_eq!(compared(Choices::All, 65), Some(64));
+        assert_eq!(compared(Choices::All, 65), Some(8));
         assert_eq!(compared(Choices::Drawn(2), 3), Some(2));
         assert_eq!(compared(Choices::Drawn(5), 4), None);
     }

@@ -11,6 +11,7 @@ mod drawing;
 mod least_request;
 mod least_time;
 mod load;
+mod offered;
 mod offers;
 mod p2c;
 mod peak_ewma;
@@ -29,6 +30,7 @@ use crate::backend::{Candidate, Policy, Roster, Snapshot};
 
 pub use least_request::FewestInFlight;
 pub use least_time::ShortestTime;
+pub(crate) use offered::take as take_offered;
 pub use offers::Offers;
 pub use p2c::LessLoaded;
 pub use peak_ewma::Sooner;

@@ -6,7 +6,7 @@ use arc_swap::Guard;
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::selection::BackendIter;
 
-use super::{Algorithm, Current};
+use super::{Algorithm, Current, offered};
 use crate::backend::Group;
 
 /// The backends in the order of one pick: of the group that the request belongs to, some that the algorithm draws, then
@@ -81,7 +81,9 @@ impl<A: Algorithm> BackendIter for Offers<A> {
             self.place = (self.place + 1) % candidates.len();
             self.walked += 1;
         }
-        candidates.get(self.place).map(|candidate| &candidate.backend)
+        let candidate = candidates.get(self.place)?;
+        offered::offer(&candidate.state);
+        Some(&candidate.backend)
     }
 }
 

@@ -7,24 +7,23 @@
 //! Source: Finagle's `peakEwma` (Twitter, 2016); Mitzenmacher for the two choices.
 //! Cost: as `p2c`, a clock and two exponentials; a latency is written once for each answer.
 
-use std::time::Duration;
-
 use super::Algorithm;
 use super::drawing::Drawing;
-use crate::backend::{Averaging, Candidate, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, PoolState, millis};
 use crate::config::Decay;
 
 /// Draws two and takes the one that can be expected to answer sooner.
 #[derive(Debug)]
 pub struct Sooner {
-    decay: Duration,
+    fading: Fading,
 }
 
 impl Sooner {
     /// For a pool whose latencies will be measured as the algorithm needs them.
-    pub fn new(Decay(decay): Decay, pool: &PoolState) -> Self {
-        pool.measure(Averaging { decay, peak: true });
-        Sooner { decay }
+    pub fn new(decay: Decay, pool: &PoolState) -> Self {
+        let fading = Fading::over(decay);
+        pool.measure(Averaging { fading, peak: true });
+        Sooner { fading }
     }
 }
 
@@ -32,7 +31,7 @@ impl Algorithm for Sooner {
     type Table = Drawing;
 
     fn standard() -> Self {
-        Sooner { decay: Decay::default().0 }
+        Sooner { fading: Fading::over(Decay::default()) }
     }
 
     fn table(&self, candidates: &[Candidate]) -> Drawing {
@@ -43,7 +42,7 @@ impl Algorithm for Sooner {
     fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
         let (first, second) = drawing.two();
         let now = millis();
-        let cost = |place: usize| candidates.get(place).map(|c| c.cost(now, self.decay));
+        let cost = |place: usize| candidates.get(place).map(|c| c.cost(now, self.fading));
         match (cost(first), cost(second)) {
             (Some(a), Some(b)) if b < a => second,
             _ => first,
@@ -54,7 +53,7 @@ impl Algorithm for Sooner {
 impl Candidate {
     /// What a request more would cost it, in microseconds for each unit of weight.
     #[inline]
-    pub(super) fn cost(&self, now: u32, decay: Duration) -> f32 {
-        self.state.expected_micros(now, decay) * (self.state.in_flight() + 1) as f32 / self.weight as f32
+    pub(super) fn cost(&self, now: u32, fading: Fading) -> f32 {
+        self.state.expected_micros(now, fading) * (self.state.in_flight() + 1) as f32 / self.weight as f32
     }
 }

@@ -11,6 +11,8 @@ const MAX_STEPS: u64 = 1 << 21;
 /// One full cycle over backends with weights.
 #[derive(Debug, PartialEq)]
 pub enum Schedule {
+    /// So many in turn, all of one weight.
+    Even(u64),
     /// Which backend is picked at each place.
     Listed(Box<[u32]>),
     /// Place `p` is `p × stride` modulo the cycle's length, the last of `ends`; `ends[i]` is where backend `i`'s places end.
@@ -20,6 +22,9 @@ pub enum Schedule {
 impl Schedule {
     /// The cycle over these weights. A weight of 0 is never picked.
     pub(super) fn new(weights: &[u64]) -> Self {
+        if weights.iter().all(|weight| *weight > 0 && Some(weight) == weights.first()) {
+            return Schedule::Even(weights.len() as u64);
+        }
         let divisor = weights.iter().fold(0, |a, &b| gcd(a, b)).max(1);
         let weights: Vec<u64> = weights.iter().map(|w| w / divisor).collect();
         let length: u64 = weights.iter().sum();
@@ -38,6 +43,8 @@ impl Schedule {
     #[inline]
     pub(super) fn at(&self, place: u64) -> Option<usize> {
         match self {
+            Schedule::Even(0) => None,
+            Schedule::Even(count) => Some((place % count) as usize),
             Schedule::Listed(order) if order.is_empty() => None,
             Schedule::Listed(order) => Some(order[(place % order.len() as u64) as usize] as usize),
             Schedule::Strided { ends, stride } => {
