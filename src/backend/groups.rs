@@ -91,6 +91,7 @@ fn split(parts: impl Iterator<Item = (f64, Percent)>) -> Vec<f64> {
 }
 
 fn finish(groups: Vec<(&Zone<'_>, f64)>, members: &[Member], policy: &Policy, now: u32, panic: bool) -> Vec<Group> {
+    let pool_weight = members.iter().map(|member| member.backend.weight as u64).sum();
     let ramping = policy.slow_start.is_some() && members.iter().any(|m| m.ramping(policy, now));
     let mut end = 0.0;
     let mut finished = Vec::new();
@@ -99,7 +100,8 @@ fn finish(groups: Vec<(&Zone<'_>, f64)>, members: &[Member], policy: &Policy, no
         let picked = zone.members.iter().filter(|member| panic || member.state.eligible());
         let candidates: Vec<Candidate> = picked.map(|member| candidate(member, policy, now, ramping)).collect();
         if !candidates.is_empty() {
-            finished.push(Group { candidates: candidates.into(), end });
+            let scale = if ramping { ramp::STEPS } else { 1 };
+            finished.push(Group { candidates: candidates.into(), scale, pool_weight, end });
         }
     }
     finished

@@ -38,6 +38,10 @@ pub struct Candidate {
 pub struct Group {
     /// Never empty.
     pub candidates: Box<[Candidate]>,
+    /// How many units of a candidate's weight make one of a configured weight: more than 1 while somebody is in slow start.
+    pub scale: u64,
+    /// The configured weights of the whole pool, of the unhealthy as well. It moves only when the backends change.
+    pub pool_weight: u64,
     /// Of a number drawn from 0 to 1, those below this that no group before took begin here. The last may be 1 less the
     /// error of a sum.
     pub end: f64,

@@ -8,7 +8,7 @@
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::{fewer, least};
-use crate::backend::Candidate;
+use crate::backend::{Candidate, Group};
 use crate::config::Choices;
 
 /// Compares requests in flight.
@@ -25,8 +25,8 @@ impl Algorithm for FewestInFlight {
         FewestInFlight::default()
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Drawing {
-        Drawing::new(candidates)
+    fn table(&self, group: &Group) -> Drawing {
+        Drawing::new(&group.candidates)
     }
 
     #[inline]

@@ -8,7 +8,7 @@
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::least;
-use crate::backend::{Averaging, Candidate, Fading, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Group, Fading, PoolState, millis};
 use crate::config::{Choices, LeastTime};
 
 /// Compares average times.
@@ -35,8 +35,8 @@ impl Algorithm for ShortestTime {
         ShortestTime { choices, fading: Fading::over(decay) }
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Drawing {
-        Drawing::new(candidates)
+    fn table(&self, group: &Group) -> Drawing {
+        Drawing::new(&group.candidates)
     }
 
     #[inline]

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::selection::BackendSelection;
 
-use crate::backend::{Candidate, Policy, Roster, Snapshot};
+use crate::backend::{Candidate, Group, Policy, Roster, Snapshot};
 
 pub use least_request::FewestInFlight;
 pub use least_time::ShortestTime;
@@ -62,8 +62,8 @@ pub trait Algorithm: Sized + Send + Sync + 'static {
     /// The default algorithm, for a pingora `LoadBalancer` that is built without a configuration.
     fn standard() -> Self;
 
-    /// Work out the table. Never called without candidates.
-    fn table(&self, candidates: &[Candidate]) -> Self::Table;
+    /// Work out the table of a group.
+    fn table(&self, group: &Group) -> Self::Table;
 
     /// What the key of a request comes down to. Zero for those that do not hash.
     fn hash(&self, _key: &[u8]) -> u64 {
@@ -98,7 +98,7 @@ struct Current<A: Algorithm> {
 
 impl<A: Algorithm> Current<A> {
     fn new(algorithm: &Arc<A>, snapshot: &Arc<Snapshot>) -> Self {
-        let tables = snapshot.groups().iter().map(|group| algorithm.table(&group.candidates)).collect();
+        let tables = snapshot.groups().iter().map(|group| algorithm.table(group)).collect();
         Current { algorithm: Arc::clone(algorithm), snapshot: Arc::clone(snapshot), tables }
     }
 }

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_place_belongs_to_the_group_whose_share_it_falls_in() {
-        let group = |end| Group { candidates: Box::default(), end };
+        let group = |end| Group { candidates: Box::default(), scale: 1, pool_weight: 1, end };
         let groups = [group(0.5), group(0.5), group(0.999_999), group(0.999_999)];
         assert_eq!([0.0, 0.49, 0.5, 0.99].map(|place| group_of(&groups, place)), [0, 0, 2, 2]);
         assert_eq!(group_of(&groups, 0.999_999_9), 3, "the last group takes what rounding left");

@@ -9,7 +9,7 @@
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::fewer;
-use crate::backend::Candidate;
+use crate::backend::{Candidate, Group};
 
 /// Draws two and takes the one with fewer requests in flight.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ impl Algorithm for LessLoaded {
         LessLoaded
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Drawing {
-        Drawing::new(candidates)
+    fn table(&self, group: &Group) -> Drawing {
+        Drawing::new(&group.candidates)
     }
 
     #[inline]

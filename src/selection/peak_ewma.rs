@@ -9,7 +9,7 @@
 
 use super::Algorithm;
 use super::drawing::Drawing;
-use crate::backend::{Averaging, Candidate, Fading, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Group, Fading, PoolState, millis};
 use crate::config::Decay;
 
 /// Draws two and takes the one that can be expected to answer sooner.
@@ -34,8 +34,8 @@ impl Algorithm for Sooner {
         Sooner { fading: Fading::over(Decay::default()) }
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Drawing {
-        Drawing::new(candidates)
+    fn table(&self, group: &Group) -> Drawing {
+        Drawing::new(&group.candidates)
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 
 use super::Algorithm;
 use super::drawing::Drawing;
-use crate::backend::Candidate;
+use crate::backend::{Candidate, Group};
 
 /// Draws by weight.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ impl Algorithm for AtRandom {
         AtRandom
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Drawing {
-        Drawing::new(candidates)
+    fn table(&self, group: &Group) -> Drawing {
+        Drawing::new(&group.candidates)
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Algorithm;
 use super::schedule::Schedule;
-use crate::backend::Candidate;
+use crate::backend::{Candidate, Group};
 
 /// Takes turns.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ impl Algorithm for Turns {
         Turns::default()
     }
 
-    fn table(&self, candidates: &[Candidate]) -> Schedule {
-        let weights: Vec<u64> = candidates.iter().map(|candidate| candidate.weight).collect();
+    fn table(&self, group: &Group) -> Schedule {
+        let weights: Vec<u64> = group.candidates.iter().map(|candidate| candidate.weight).collect();
         Schedule::new(&weights)
     }
 
