@@ -6,7 +6,13 @@
 //!
 //! [`BackendSelection`]: pingora_load_balancing::selection::BackendSelection
 
+#[allow(dead_code)]
+mod node;
+#[allow(dead_code)]
+mod ring;
 mod round_robin;
 mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use round_robin::{RoundRobin, Turns};
