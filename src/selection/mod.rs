@@ -7,6 +7,10 @@
 //! [`BackendSelection`]: pingora_load_balancing::selection::BackendSelection
 
 #[allow(dead_code)]
+mod hash;
+#[allow(dead_code)]
+mod maglev;
+#[allow(dead_code)]
 mod node;
 #[allow(dead_code)]
 mod ring;
