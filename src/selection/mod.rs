@@ -13,6 +13,8 @@ mod maglev;
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]
+mod rendezvous;
+#[allow(dead_code)]
 mod ring;
 mod round_robin;
 mod schedule;
