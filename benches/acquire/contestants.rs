@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::backend::{Outcome, Thresholds};
-use evenkeel::config::{Choices, Decay, LeastTime};
+use evenkeel::config::{Choices, Decay, LeastTime, Percent, TableSize};
 use evenkeel::metrics::Metrics;
 use evenkeel::pool::{Pick, Pool, PoolBuilder};
-use evenkeel::selection::{AtRandom, FewestInFlight, LessLoaded, ShortestTime, Sooner, Turns};
+use evenkeel::selection::{
+    AtRandom, FewestInFlight, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
+};
 use futures_util::FutureExt;
 use pingora_core::Result;
 use pingora_load_balancing::discovery::ServiceDiscovery;
@@ -57,8 +59,10 @@ impl Size {
 /// Something that picks a backend.
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
-    pick: Box<dyn Fn(&[u8]) -> bool + Sync>,
+    pick: PickFn,
 }
+
+type PickFn = Box<dyn Fn(&[u8]) -> bool + Sync>;
 
 impl Contestant {
     /// One pick, and its end.
@@ -80,7 +84,7 @@ fn key() -> [u8; 8] {
 }
 
 pub(crate) fn hashes(name: &str) -> bool {
-    matches!(name, "consistent_hash" | "maglev" | "rendezvous")
+    matches!(name, "consistent_hash" | "bounded_load" | "maglev" | "rendezvous")
 }
 
 /// Whether it may cost more: comparing all is allowed to grow up to 64 backends, where it ends.
@@ -106,6 +110,10 @@ pub(crate) fn contestants(size: Size) -> Vec<Contestant> {
         pool("least_request:2", &|b, m| b.algorithm(m, |_| FewestInFlight { choices: Choices::Drawn(2) })),
         pool("least_request", &|b, m| b.algorithm(m, |_| FewestInFlight::default())),
         pool("peak_ewma", &|b, m| b.algorithm(m, |pool| Sooner::new(Decay::default(), pool))),
+        pool("consistent_hash", &|b, m| b.algorithm(m, |pool| Hashed::<Ring>::new((), None, pool))),
+        pool("bounded_load", &|b, m| b.algorithm(m, |pool| Hashed::<Ring>::new((), Some(Percent(125)), pool))),
+        pool("maglev", &|b, m| b.algorithm(m, |pool| Hashed::<Maglev>::new(TableSize::default(), None, pool))),
+        pool("rendezvous", &|b, m| b.algorithm(m, |pool| Hashed::<Rendezvous>::new((), None, pool))),
         pool("least_time", &|b, m| b.algorithm(m, |pool| ShortestTime::new(LeastTime::default(), pool))),
     ]
 }

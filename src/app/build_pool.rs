@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::registry::Registry;
-use crate::backend::Policy;
-use crate::config::{self, Balance, Mistake, Probe, Source};
+use crate::backend::{Policy, PoolState};
+use crate::config::{self, Balance, Hashing, Mistake, Probe, Source};
 use crate::discovery::{self, Configured};
 use crate::health::{Check, HttpCheck, TcpCheck};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolBuilder, Secret};
-use crate::selection::{AtRandom, FewestInFlight, LessLoaded, ShortestTime, Sooner, Turns};
+use crate::selection::{
+    AtRandom, FewestInFlight, HashTable, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
+};
 
 /// How often names are looked up anew: about what resolvers cache.
 const NAMES_EVERY: Duration = Duration::from_secs(30);
@@ -62,14 +64,9 @@ fn policy(pool: &config::Pool) -> Policy {
 }
 
 fn secret(pool: &config::Pool, sticky: &config::Sticky) -> Result<Secret, Mistake> {
-    let Some(file) = &sticky.secret_file else {
-        return Ok(Secret::of_process());
-    };
-    let read = std::fs::read(file).map_err(|e| {
-        let key = format!("pools.{}.sticky.secret_file", pool.name);
-        Mistake::new(pool.at, key, format!("cannot read {}: {e}", file.display()))
-    })?;
-    Ok(Secret::new(read.trim_ascii_end()))
+    let key = || format!("pools.{}.sticky.secret_file", pool.name);
+    let secret = sticky.secret().map_err(|message| Mistake::new(sticky.at, key(), message))?;
+    Ok(secret.map_or_else(Secret::of_process, |secret| Secret::new(&secret)))
 }
 
 fn balance(builder: PoolBuilder, balance: &Balance, registry: &Registry, metrics: &Metrics) -> Result<Pool, Mistake> {
@@ -81,10 +78,15 @@ fn balance(builder: PoolBuilder, balance: &Balance, registry: &Registry, metrics
         Balance::PeakEwma(decay) => builder.algorithm(metrics, |pool| Sooner::new(*decay, pool)),
         Balance::LeastTime(options) => builder.algorithm(metrics, |pool| ShortestTime::new(*options, pool)),
         Balance::Extension(named) => return registry.pool(builder, metrics, named),
-        Balance::ConsistentHash(_) | Balance::Maglev(..) | Balance::Rendezvous(_) => {
-            unreachable!("no reader gives this yet")
-        }
+        Balance::ConsistentHash(hashing) => hashed::<Ring>(builder, metrics, hashing, ()),
+        Balance::Maglev(hashing, size) => hashed::<Maglev>(builder, metrics, hashing, *size),
+        Balance::Rendezvous(hashing) => hashed::<Rendezvous>(builder, metrics, hashing, ()),
     })
+}
+
+fn hashed<T: HashTable>(builder: PoolBuilder, metrics: &Metrics, hashing: &Hashing, options: T::Options) -> Pool {
+    let make = |pool: &Arc<PoolState>| Hashed::<T>::new(options, hashing.bounded_load, pool);
+    builder.key(&hashing.key).algorithm(metrics, make)
 }
 
 fn build_check(probe: &Probe, registry: &Registry) -> Result<Check, Mistake> {

@@ -117,7 +117,7 @@ impl PoolBuilder {
     }
 
     /// The pool, picking by one of our algorithms, which `make` makes of what the backends have in common.
-    pub fn algorithm<A: Algorithm>(self, metrics: &Metrics, make: impl FnOnce(&PoolState) -> A) -> Pool {
+    pub fn algorithm<A: Algorithm>(self, metrics: &Metrics, make: impl FnOnce(&Arc<PoolState>) -> A) -> Pool {
         let follow = |roster: &Arc<Roster>| Ok::<_, Infallible>(Following::roster(make(roster.pool()), roster));
         match self.build::<Selection<A>, _>(metrics, follow) {
             Ok(pool) => pool,

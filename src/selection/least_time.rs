@@ -8,7 +8,7 @@
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::least;
-use crate::backend::{Averaging, Candidate, Group, Fading, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, millis};
 use crate::config::{Choices, LeastTime};
 
 /// Compares average times.

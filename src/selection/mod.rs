@@ -8,6 +8,7 @@
 //! [`BackendSelection`]: pingora_load_balancing::selection::BackendSelection
 
 mod drawing;
+mod hashing;
 mod least_request;
 mod least_time;
 mod load;
@@ -28,6 +29,7 @@ use pingora_load_balancing::selection::BackendSelection;
 
 use crate::backend::{Candidate, Group, Policy, Roster, Snapshot};
 
+pub use hashing::{HashTable, Hashed, Maglev, Rendezvous, Ring};
 pub use least_request::FewestInFlight;
 pub use least_time::ShortestTime;
 pub(crate) use offered::take as take_offered;
@@ -47,6 +49,8 @@ pub type LeastRequest = Selection<FewestInFlight>;
 pub type P2c = Selection<LessLoaded>;
 /// The power of two choices, by peak-sensitive latency and load.
 pub type PeakEwma = Selection<Sooner>;
+/// A ketama ring.
+pub type ConsistentHash = Selection<Hashed<Ring>>;
 /// The shortest average time to the first byte, times the load.
 pub type LeastTime = Selection<ShortestTime>;
 

@@ -9,7 +9,7 @@
 
 use super::Algorithm;
 use super::drawing::Drawing;
-use crate::backend::{Averaging, Candidate, Group, Fading, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, millis};
 use crate::config::Decay;
 
 /// Draws two and takes the one that can be expected to answer sooner.

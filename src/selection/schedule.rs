@@ -79,7 +79,7 @@ fn golden_stride(length: u64) -> u64 {
     (golden.max(1)..).find(|&s| gcd(s, length) == 1).unwrap_or(1)
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+pub(super) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -5,12 +5,24 @@
 //! more than its part of the requests in flight passes on what comes above that (Mirrokni, Thorup and Zadimoghaddam,
 //! Consistent Hashing with Bounded Loads, SODA 2018).
 
+mod hash;
+mod maglev;
+mod node;
+mod rendezvous;
+mod ring;
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
 
 use super::Algorithm;
-use super::hash::split_mix;
 use crate::backend::{Candidate, Group, PoolState};
 use crate::config::Percent;
+use hash::split_mix;
+
+pub use maglev::Maglev;
+pub use rendezvous::Rendezvous;
+pub use ring::Ring;
 
 /// How many choices of a key are asked whether they have their load, before it is anybody who has not.
 const ASKED: u32 = 64;
