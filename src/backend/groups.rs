@@ -122,3 +122,116 @@ impl Member {
         self.state.eligible() && self.state.ramp(now, policy.slow_start) < ramp::STEPS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pingora_load_balancing::{Backend, Extensions};
+
+    use super::super::{Attributes, Health, Roster, Thresholds};
+    use super::*;
+    use crate::config;
+
+    /// Backends written `priority zone weight`, `-` before those that are dead; what each group gets, in hundredths, and who
+    /// is in it by number.
+    fn shares(backends: &[&str], policy: Policy) -> Vec<(i64, Vec<usize>)> {
+        let roster = Roster::new(policy);
+        let written: Vec<Vec<&str>> = backends.iter().map(|b| b.trim_start_matches('-').split(' ').collect()).collect();
+        let backend = |(number, words): (usize, &Vec<&str>)| {
+            let mut ext = Extensions::new();
+            let (priority, zone) = (words[0].parse().unwrap(), Some(words[1].into()));
+            ext.insert(Attributes { zone, priority, max_in_flight: None });
+            Backend { addr: format!("10.0.0.{number}:80").parse().unwrap(), weight: words[2].parse().unwrap(), ext }
+        };
+        roster.set_members(&written.iter().enumerate().map(backend).collect::<Vec<_>>());
+        for (member, written) in roster.load().members().iter().zip(backends) {
+            if written.starts_with('-') {
+                member.state.observe(Err("dead".into()), Thresholds { rise: 1, fall: 1 });
+            }
+        }
+        roster.refresh();
+        let snapshot = roster.load();
+        let number = |c: &Candidate| snapshot.members().iter().position(|m| m.backend == c.backend).unwrap();
+        let mut before = 0.0;
+        let mut group = |group: &Group| {
+            let share = ((group.end - before) * 100.0).round() as i64;
+            before = group.end;
+            (share, group.candidates.iter().map(number).collect())
+        };
+        snapshot.groups().iter().map(&mut group).collect()
+    }
+
+    fn overflow(percent: u16) -> Policy {
+        Policy { overflow: Percent(percent), ..Policy::default() }
+    }
+
+    fn zone(minimum: u16) -> Policy {
+        Policy { zone: Some(config::Zone { name: "a".into(), minimum: Percent(minimum) }), ..Policy::default() }
+    }
+
+    #[test]
+    fn without_policies_there_is_one_group() {
+        assert_eq!(shares(&["0 a 1", "-0 b 1", "0 c 5"], Policy::default()), [(100, vec![0, 2])]);
+        assert_eq!(shares(&["-0 a 1"], Policy::default()), []);
+        assert_eq!(shares(&["0 a 0", "0 a 1"], Policy::default()), [(100, vec![1])], "weight 0 drains");
+    }
+
+    #[test]
+    fn a_backup_waits_until_nobody_else_is_left() {
+        assert_eq!(shares(&["0 a 1", "0 a 1", "1 a 1"], Policy::default()), [(100, vec![0, 1]), (0, vec![2])]);
+        assert_eq!(shares(&["-0 a 1", "0 a 1", "1 a 1"], Policy::default()), [(100, vec![1]), (0, vec![2])]);
+        assert_eq!(shares(&["-0 a 1", "-0 a 1", "1 a 1"], Policy::default()), [(100, vec![2])]);
+    }
+
+    #[test]
+    fn what_a_priority_misses_overflows_in_proportion() {
+        let half = ["0 a 1", "-0 a 1", "1 a 1", "2 a 1"];
+        assert_eq!(shares(&half, overflow(70)), [(71, vec![0]), (29, vec![2]), (0, vec![3])]);
+        assert_eq!(shares(&half, overflow(50)), [(100, vec![0]), (0, vec![2]), (0, vec![3])]);
+        // 50 of 70 parts, then of the rest 50 of 70 again, then all; and all that is left when everybody has lost some.
+        let thirds = ["0 a 1", "-0 a 1", "1 a 1", "-1 a 1"];
+        assert_eq!(shares(&thirds, overflow(70)), [(78, vec![0]), (22, vec![2])]);
+        assert_eq!(shares(&["0 a 3", "-0 a 1", "1 a 1"], overflow(100)), [(75, vec![0]), (25, vec![2])], "by weight");
+    }
+
+    #[test]
+    fn a_zone_keeps_its_requests_while_it_can() {
+        let four = ["0 a 1", "0 a 1", "0 b 1", "0 c 1"];
+        assert_eq!(shares(&four, zone(70)), [(100, vec![0, 1]), (0, vec![2, 3])]);
+        let spilling = ["0 a 1", "-0 a 1", "0 b 1", "0 c 1"];
+        assert_eq!(shares(&spilling, zone(100)), [(50, vec![0]), (50, vec![2, 3])]);
+        assert_eq!(shares(&["-0 a 1", "-0 a 1", "0 b 1"], zone(70)), [(100, vec![2])]);
+        assert_eq!(shares(&["0 b 1", "0 c 1"], zone(70)), [(100, vec![0, 1])], "nobody is in our zone");
+        let tiers = ["0 a 1", "0 b 1", "1 a 1"];
+        assert_eq!(shares(&tiers, zone(70)), [(100, vec![0]), (0, vec![1]), (0, vec![2])], "priority before zone");
+    }
+
+    #[test]
+    fn too_little_health_is_not_believed() {
+        let policy = || Policy { panic_threshold: Percent(50), ..Policy::default() };
+        assert_eq!(shares(&["0 a 1", "-0 a 1"], policy()), [(100, vec![0])]);
+        assert_eq!(shares(&["0 a 1", "-0 a 1", "-0 a 1", "0 a 0"], policy()), [(100, vec![0, 1, 2])]);
+        assert_eq!(shares(&["-0 a 1", "1 a 1"], policy()), [(100, vec![1])], "the backup can carry it");
+        assert_eq!(shares(&["-0 a 1", "-0 a 1"], policy()), [], "rejecting is another key");
+        let open = Policy { when_unavailable: WhenUnavailable::TryAny, ..Policy::default() };
+        assert_eq!(shares(&["-0 a 1", "-1 a 1", "0 a 0"], open), [(100, vec![0]), (0, vec![1])]);
+    }
+
+    #[test]
+    fn a_newcomer_begins_with_a_twentieth() {
+        let policy = Policy { slow_start: Some(Duration::from_secs(60)), initial: Health::UP, ..Policy::default() };
+        let roster = Roster::new(policy);
+        let backends = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| Backend::new_with_weight(address, 3).unwrap());
+        roster.set_members(&backends);
+        let weights = |roster: &Roster| -> Vec<u64> { roster.load().candidates().map(|c| c.weight).collect() };
+        assert_eq!(weights(&roster), [3, 3], "everybody is new: the shares are the same");
+        let state = Arc::clone(&roster.load().members()[0].state);
+        state
+            .eligible_since
+            .store(super::super::clock::millis().wrapping_sub(30_000), std::sync::atomic::Ordering::Relaxed);
+        roster.refresh();
+        assert_eq!(weights(&roster), [30, 3], "half of the way and a twentieth of it");
+        assert_eq!(roster.load().groups()[0].scale, 20);
+    }
+}

@@ -7,6 +7,8 @@
 mod acquire;
 mod balancer;
 mod builder;
+#[cfg(test)]
+mod invariants;
 mod prober;
 mod queue;
 mod service;
