@@ -83,7 +83,7 @@ impl Latency {
 
     /// The average as it was last measured.
     pub(crate) fn last(&self) -> Option<Duration> {
-        self.last_micros().map(|average| Duration::from_secs_f32(average / 1e6))
+        self.last_micros().map(|average| Duration::from_micros(average.round() as u64))
     }
 }
 

@@ -144,4 +144,6 @@ impl<A: Algorithm> BackendSelection for Selection<A> {
 }
 
 #[cfg(test)]
+mod distribution;
+#[cfg(test)]
 mod testing;
