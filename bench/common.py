@@ -1,9 +1,11 @@
 """What the benchmarks share: building, free ports, origins, contestants, and ending every process."""
 
 import argparse
+import datetime
 import http.client
 import json
 import os
+import platform
 import pwd
 import random
 import resource
@@ -59,12 +61,13 @@ def contestant_list(allowed):
 
 
 def build(names, profile):
-    """Builds those of the contestants that are ours and returns the folder with the binaries."""
+    """Builds those of the programs that are ours and returns the folder with the binaries."""
     targets = []
     if "evenkeel" in names:
         targets += ["--bin", "evenkeel"]
-    if "minimal" in names:
-        targets += ["--example", "minimal"]
+    for example in ("minimal", "load", "origin"):
+        if example in names:
+            targets += ["--example", example]
     if not targets:
         return None
     command = ["cargo", "build", "--profile", profile, *targets]
@@ -211,6 +214,11 @@ class Stage:
         self.processes.append(process)
         return process
 
+    def stop(self, process):
+        """Ends a process before the stage does."""
+        self.processes.remove(process)
+        process.stop()
+
     def start_origins(self):
         """One nginx process is all three origins: it must cost the machine as little as possible."""
         ports = free_ports(ORIGINS)
@@ -219,12 +227,12 @@ class Stage:
             wait_for(process, port, answers_well)
         return ports
 
-    def start_contestant(self, name, origins, wrapper=(), **options):
+    def start_contestant(self, name, origins, wrapper=(), program=None, check=None, **options):
         """Starts a contestant, checks its answers, and returns it with its port."""
         (port,) = free_ports(1)
-        command = CONTESTANTS[name](self, port, origins, **options)
+        command = CONTESTANTS[program or name](self, name, port, origins, **options)
         process = self.start(name, [*wrapper, *command])
-        wait_for(process, port, uses_all_origins)
+        wait_for(process, port, check or uses_all_origins)
         return process, port
 
 
@@ -265,11 +273,11 @@ http {{
     return [find_program("nginx"), "-e", "stderr", "-p", stage.folder, "-c", path]
 
 
-def nginx(stage, port, origins):
-    servers = "".join(f" server 127.0.0.1:{origin};" for origin in origins)
+def nginx(stage, name, port, origins, balance="", server=""):
+    servers = "".join(f" server 127.0.0.1:{origin}{server};" for origin in origins)
     config = f"""
     upstream web {{
-       {servers}
+       {balance}{servers}
         keepalive 128;
         keepalive_requests 1000000000;
         keepalive_timeout 1h;
@@ -282,10 +290,10 @@ def nginx(stage, port, origins):
             proxy_set_header Connection "";
         }}
     }}"""
-    return nginx_command(stage, "nginx", config)
+    return nginx_command(stage, name, config)
 
 
-def haproxy(stage, port, origins):
+def haproxy(stage, name, port, origins, balance="roundrobin"):
     servers = "".join(f"    server s{origin} 127.0.0.1:{origin}\n" for origin in origins)
     config = f"""global
     nbthread 1
@@ -298,30 +306,30 @@ defaults
     http-reuse always
 listen web
     bind 127.0.0.1:{port}
-    balance roundrobin
+    balance {balance}
 {servers}"""
-    return [find_program("haproxy"), "-db", "-f", stage.write("haproxy.cfg", config)]
+    return [find_program("haproxy"), "-db", "-f", stage.write(f"{name}.cfg", config)]
 
 
-def minimal(stage, port, origins):
+def minimal(stage, _, port, origins):
     program = os.path.join(stage.binaries, "examples", "minimal")
     return [program, *(f"127.0.0.1:{each}" for each in (port, *origins))]
 
 
-def evenkeel(stage, port, origins, health_check=None):
+def evenkeel(stage, name, port, origins, **pool):
     admin = next(each for each in free_ports(2) if each != port)
     backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
-    probing = f"\n    health_check: {health_check}" if health_check else ""
+    keys = "".join(f"\n    {key}: {value}" for key, value in pool.items())
     config = f"""version: 1
 threads: 1
 listeners: [{{ address: 127.0.0.1:{port} }}]
 pools:
   web:
-    backends: [{backends}]{probing}
+    backends: [{backends}]{keys}
 routes: [{{ pool: web }}]
 admin: {{ address: 127.0.0.1:{admin} }}
 """
-    return [os.path.join(stage.binaries, "evenkeel"), "-c", stage.write("evenkeel.yaml", config)]
+    return [os.path.join(stage.binaries, "evenkeel"), "-c", stage.write(f"{name}.yaml", config)]
 
 
 CONTESTANTS = {"evenkeel": evenkeel, "minimal": minimal, "nginx": nginx, "haproxy": haproxy}
@@ -362,6 +370,45 @@ def expect_answer(connection, case):
     if (response.status, response.read()) != (200, body):
         raise Failure(f"wrong answer to GET {path}: status {response.status}")
     return response.headers["X-Origin"]
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def describe_environment(options):
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": first_line(["git", "-C", REPOSITORY, "describe", "--always", "--dirty"]),
+        "cpu": cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "load_average": os.getloadavg()[0],
+        "rustc": first_line(["rustc", "--version"]),
+        "nginx": first_line([find_program("nginx"), "-v"]),
+        "haproxy": first_line([find_program("haproxy"), "-v"]),
+        "options": {key: value for key, value in vars(options).items() if key != "json"},
+    }
+
+
+def first_line(command):
+    """What a program says about itself, if it is there and says something."""
+    if command[0] is None:
+        return None
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return next(iter(done.stdout.splitlines()), None)
+
+
+def cpu_model():
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def main(run):

@@ -11,7 +11,7 @@ use crate::support::evenkeel::pool;
 use crate::support::{Evenkeel, Origin, wait_until};
 
 /// The program of an example, which `cargo test` builds beside the tests; `None`, said, where only these were built.
-fn example(name: &str) -> Option<PathBuf> {
+pub fn example(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_evenkeel")).with_file_name("examples").join(name);
     if path.exists() {
         return Some(path);

@@ -15,6 +15,7 @@ mod health;
 mod large;
 mod layering;
 mod lifecycle;
+mod load;
 mod logs;
 mod proxying;
 mod robustness;
