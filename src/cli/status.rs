@@ -45,7 +45,11 @@ fn screen(pools: &[PoolView]) -> String {
             out.push('\n');
         }
         // Writing to a string does not fail.
-        let _ = writeln!(out, "pool {}: {} of {} backends admitted", pool.name, pool.admitted, pool.backends.len());
+        let _ = write!(out, "pool {}: {} of {} backends admitted", pool.name, pool.admitted, pool.backends.len());
+        let _ = match pool.waiting {
+            0 => writeln!(out),
+            waiting => writeln!(out, ", {waiting} requests waiting for room"),
+        };
         let _ = writeln!(
             out,
             "  {:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  PROBED",
@@ -63,15 +67,13 @@ fn row(backend: &BackendView, width: usize) -> String {
         Some(age) => format!("{age:.1} s ago"),
         None => "never".to_owned(),
     };
+    let in_flight = match backend.max_in_flight {
+        None => backend.in_flight.to_string(),
+        Some(max) => format!("{}/{max}", backend.in_flight),
+    };
     let mut row = format!(
         "{:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  {probed}",
-        backend.address,
-        backend.weight,
-        backend.state,
-        backend.in_flight,
-        backend.succeeded,
-        backend.failed,
-        backend.cancelled,
+        backend.address, backend.weight, backend.state, in_flight, backend.succeeded, backend.failed, backend.cancelled,
     );
     if let Some(reason) = &backend.reason {
         let _ = write!(row, ": {reason}");
@@ -94,7 +96,7 @@ mod tests {
             reason: Some("status 503".to_owned()),
             admitted: false,
             in_flight: 1,
-            max_in_flight: None,
+            max_in_flight: Some(20),
             latency_seconds: None,
             succeeded: 12,
             failed: 3,
@@ -103,11 +105,11 @@ mod tests {
             probes_failed: 3,
             last_probe_age_seconds: Some(1.25),
         };
-        let pools = [PoolView { name: "web".to_owned(), admitted: 0, waiting: 0, backends: vec![backend] }];
+        let pools = [PoolView { name: "web".to_owned(), admitted: 0, waiting: 7, backends: vec![backend] }];
         let expected = "\
-pool web: 0 of 1 backends admitted
+pool web: 0 of 1 backends admitted, 7 requests waiting for room
   BACKEND      WEIGHT  STATE      IN FLIGHT   SUCCEEDED    FAILED  GIVEN UP  PROBED
-  10.0.0.1:80       5  unhealthy          1          12         3         0  1.2 s ago: status 503
+  10.0.0.1:80       5  unhealthy       1/20          12         3         0  1.2 s ago: status 503
 ";
         assert_eq!(screen(&pools), expected);
     }

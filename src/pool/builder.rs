@@ -22,6 +22,8 @@ use crate::selection::{Algorithm, Following, Selection, Turns};
 
 /// In how many steps a backend in slow start comes to its share; a snapshot at each.
 const RAMP_STEPS: u32 = 20;
+/// But not more often than this: each may rebuild a large table.
+const LEAST_RAMP: Duration = Duration::from_millis(100);
 
 /// Puts a pool together; for the configuration as for those who bring their own `ProxyHttp`.
 pub struct PoolBuilder {
@@ -148,7 +150,7 @@ impl PoolBuilder {
                 Initial::Down => Health::DOWN,
             };
         }
-        let ramp = policy.slow_start.map(|length| length / RAMP_STEPS);
+        let ramp = policy.slow_start.map(|length| (length / RAMP_STEPS).max(LEAST_RAMP));
         let roster = Roster::new(policy);
         let stick = |(cookie, ttl, secret): (String, _, _)| Stickiness::new(&cookie, ttl, secret, &self.name, &roster);
         let sticky = self.sticky.map(stick);
