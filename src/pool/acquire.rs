@@ -48,6 +48,10 @@ impl Pool {
     /// # Errors
     /// Why there is nobody; never while an admitted backend is left to try.
     pub fn acquire(&self, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
+        if !self.roster.pool().has_room() {
+            // Whoever is asked would refuse: thousands need not be, for each request that a full pool sends away.
+            return Err(if self.available() { Unavailable::Full } else { Unavailable::NoneAdmitted });
+        }
         if let Some(lease) = self.stuck(pick) {
             return Ok(lease);
         }
