@@ -106,7 +106,7 @@ impl PoolState {
     /// Join the line, unless so many wait already.
     pub(crate) fn line_up(&self, size: u32) -> Option<Place<'_>> {
         let joined = self.waiting.fetch_update(SeqCst, SeqCst, |n| (n < size as usize).then_some(n + 1));
-        joined.is_ok().then_some(Place(self))
+        joined.is_ok().then(|| Place(self))
     }
 
     /// Measure latencies from now on.
