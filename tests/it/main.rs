@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod algorithms;
 mod balancing;
 mod connections;
 mod errors;
