@@ -21,6 +21,7 @@ mod lifecycle;
 mod logs;
 mod proxying;
 mod robustness;
+mod sticky;
 mod timeouts;
 mod tls;
 mod upgrade;
