@@ -10,6 +10,7 @@ mod bounded_load;
 mod connections;
 mod errors;
 mod examples;
+mod fail_open;
 mod failover;
 mod framing;
 mod hashing;
