@@ -25,6 +25,7 @@ mod priority;
 mod proxying;
 mod queue;
 mod robustness;
+mod slow_start;
 mod sticky;
 mod timeouts;
 mod tls;
