@@ -7,6 +7,7 @@ mod admin;
 mod algorithms;
 mod balancing;
 mod bounded_load;
+mod cancelled;
 mod connections;
 mod errors;
 mod examples;
