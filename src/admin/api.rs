@@ -70,7 +70,8 @@ fn pool_view(pool: &Pool) -> PoolView {
     let snapshot = pool.roster().load();
     PoolView {
         name: pool.name().to_owned(),
-        admitted: snapshot.members().iter().filter(|member| member.state.admitted()).count(),
+        // Of those that picks draw from: a backend whose state has just changed is not among them before the roster is renewed.
+        admitted: snapshot.candidates().filter(|candidate| candidate.state.admitted()).count(),
         waiting: pool.roster().pool().waiting(),
         backends: snapshot.members().iter().map(backend_view).collect(),
     }

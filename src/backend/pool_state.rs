@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::latency::{Averaging, Fading, Latency};
 
@@ -21,6 +21,8 @@ pub struct PoolState {
     limit: AtomicUsize,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
+    /// Who is first in line has it, and the others wait for it in their order.
+    turn: Mutex<()>,
     room: Notify,
     /// How latencies are averaged: how they fade, and below it whether peaks count. 0: they are not measured.
     averaging: AtomicU64,
@@ -36,6 +38,7 @@ impl Default for PoolState {
             limit: AtomicUsize::new(NOT_COUNTED),
             in_flight: AtomicUsize::default(),
             waiting: AtomicUsize::default(),
+            turn: Mutex::default(),
             room: Notify::default(),
             averaging: AtomicU64::default(),
             typical: Latency::default(),
@@ -86,20 +89,15 @@ impl PoolState {
         if counted {
             self.in_flight.fetch_sub(1, SeqCst);
         }
-        self.call_next();
-    }
-
-    /// Whether another attempt may begin.
-    pub(crate) fn has_room(&self) -> bool {
-        self.in_flight.load(SeqCst) < self.limit.load(SeqCst)
+        self.call();
     }
 
     /// Let the first in line look whether there is room. Whoever gives room back wrote that before it reads `waiting`, and
     /// whoever waits wrote `waiting` before it looks for room: one of the two sees the other.
     #[inline]
-    pub(crate) fn call_next(&self) {
+    pub(crate) fn call(&self) {
         if self.waiting.load(SeqCst) > 0 {
-            self.room.notify_one();
+            self.room.notify_waiters();
         }
     }
 
@@ -146,13 +144,12 @@ impl PoolState {
 pub(crate) struct Place<'a>(&'a PoolState);
 
 impl Place<'_> {
-    /// Whether nobody waits before us, so that what there is room for is ours.
-    pub(crate) fn is_first(&self) -> bool {
-        self.0.waiting() == 1
+    /// Wait to be the first in line. Turns come in the order in which they were first waited for, and end with the guard.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.turn.lock().await
     }
 
-    /// Wait to be called. Called in the order in which these were first polled or enabled; who drops one without having
-    /// used its call passes it on.
+    /// Wait for room to be given back, from this call on.
     pub(crate) fn called(&self) -> Notified<'_> {
         self.0.room.notified()
     }

@@ -72,7 +72,7 @@ impl Roster {
         members.iter().for_each(Member::configure);
         let snapshot = change.publish(&self.snapshot, members);
         change.remember_departed(&old, &snapshot);
-        self.pool.call_next();
+        self.pool.call();
         true
     }
 
@@ -81,7 +81,7 @@ impl Roster {
         let change = self.change();
         let members = self.snapshot.load().members().to_vec();
         change.publish(&self.snapshot, members);
-        self.pool.call_next();
+        self.pool.call();
     }
 
     fn member(&self, backend: &Backend, old: &Snapshot, change: &Change) -> Member {

@@ -19,53 +19,43 @@ impl Pool {
     /// # Errors
     /// Why there is nobody; never while an admitted backend with room is left to try and nobody waits for it.
     pub async fn acquire_or_wait(&self, pick: &Pick<'_>, deadline: Instant) -> Result<Lease, Unavailable> {
-        let state = self.roster.pool();
         // Nobody overtakes those who wait.
-        if state.waiting() == 0 || self.queue.is_none() {
+        if self.roster.pool().waiting() == 0 || self.queue.is_none() || came_before(pick) {
             match self.acquire(pick) {
                 Err(Unavailable::Full) => {}
                 decided => return decided,
             }
         }
-        let Some(queue) = self.queue else {
-            return Err(Unavailable::Full);
-        };
-        let outcome = self.wait(pick, queue, deadline).await;
-        // One call may stand for more room than one: several gave theirs back before the one called had come here.
-        if outcome.is_err() || self.has_room() {
-            state.call_next();
+        match self.queue {
+            Some(queue) => self.wait(pick, queue, deadline).await,
+            None => Err(Unavailable::Full),
         }
-        outcome
     }
 
     async fn wait(&self, pick: &Pick<'_>, queue: Queue, deadline: Instant) -> Result<Lease, Unavailable> {
         let until = deadline.min(Instant::now() + queue.timeout);
-        let Some(place) = self.roster.pool().line_up(queue.size) else {
-            return Err(Unavailable::Full);
+        let too_late = if until < deadline { Unavailable::QueueTimeout } else { Unavailable::Deadline };
+        let place = self.roster.pool().line_up(queue.size).ok_or(Unavailable::Full)?;
+        // Kept until there is room for us: who is next then looks for itself, and finds what else was given back meanwhile.
+        let _turn = match came_before(pick) {
+            true => None,
+            false => Some(timeout_at(until.into(), place.turn()).await.map_err(|_| too_late)?),
         };
-        let mut alone = place.is_first();
         loop {
             let called = place.called();
-            tokio::pin!(called);
-            // In line from here on: room that is given back after the look below calls us.
-            called.as_mut().enable();
-            if alone {
-                match self.acquire(pick) {
-                    Err(Unavailable::Full) => {}
-                    decided => return decided,
-                }
+            match self.acquire(pick) {
+                Err(Unavailable::Full) => {}
+                decided => return decided,
             }
-            if timeout_at(until.into(), called).await.is_err() {
-                return Err(if until < deadline { Unavailable::QueueTimeout } else { Unavailable::Deadline });
-            }
-            alone = true;
+            timeout_at(until.into(), called).await.map_err(|_| too_late)?;
         }
     }
+}
 
-    fn has_room(&self) -> bool {
-        let snapshot = self.roster.load();
-        self.roster.pool().has_room() && snapshot.candidates().any(|candidate| candidate.state.has_room())
-    }
+/// A second attempt came before whoever waits for its first. It waits for no turn, and holds nobody up: there may be room that
+/// it cannot use, at backends that it has tried.
+fn came_before(pick: &Pick<'_>) -> bool {
+    !pick.tried.is_empty()
 }
 
 #[cfg(test)]

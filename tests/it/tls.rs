@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use tempfile::TempDir;
+
 use crate::support::evenkeel::pool;
 use crate::support::{Evenkeel, Origin, have};
 
@@ -21,12 +23,8 @@ fn curl_speaks_http2() -> bool {
     speaks
 }
 
-#[test]
-fn https_with_either_version() {
-    if !have("curl") || !have_openssl() || !curl_speaks_http2() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
+/// A certificate for localhost and its key, in files.
+fn self_signed(dir: &TempDir) -> (String, String) {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (certificate, key) = (path("site.pem"), path("site.key"));
     let made = Command::new("openssl")
@@ -36,11 +34,26 @@ fn https_with_either_version() {
         .stderr(Stdio::null())
         .status();
     assert!(made.unwrap().success());
-    let origin = Origin::saying("hello");
+    (certificate, key)
+}
+
+/// A TLS listener in front of one pool, and its certificate.
+fn over_tls(dir: &TempDir, origin: &Origin, more: &str) -> (Evenkeel, String) {
+    let (certificate, key) = self_signed(dir);
     let evenkeel = Evenkeel::start(&format!(
         "listeners:\n  - address: 127.0.0.1:0\n    tls: {{ certificates: [{{ certificate: {certificate}, key: {key} }}] }}\n{}",
-        pool(&[origin.address], "")
+        pool(&[origin.address], more)
     ));
+    (evenkeel, certificate)
+}
+
+#[test]
+fn https_with_either_version() {
+    if !have("curl") || !have_openssl() || !curl_speaks_http2() {
+        return;
+    }
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::saying("hello"));
+    let (evenkeel, certificate) = over_tls(&dir, &origin, "");
     let port = evenkeel.http().port();
     let (url, resolve) = (format!("https://localhost:{port}/a"), format!("localhost:{port}:127.0.0.1"));
     let trust = ["--cacert", &certificate, "--resolve", &resolve, "-w", " %{http_version}", &url];
@@ -50,6 +63,29 @@ fn https_with_either_version() {
         assert_eq!(head.all("x-forwarded-proto"), ["https"]);
         assert_eq!(head.all("host"), [format!("localhost:{port}")]);
         assert_eq!(head.start, "GET /a HTTP/1.1");
+    }
+}
+
+#[test]
+fn a_sticky_cookie_stays_on_tls() {
+    if !have("curl") || !have_openssl() {
+        return;
+    }
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::saying("hello"));
+    let (evenkeel, certificate) = over_tls(&dir, &origin, "sticky: { cookie: lb, ttl: 1h }");
+    let port = evenkeel.http().port();
+    let (url, resolve) = (format!("https://localhost:{port}/"), format!("localhost:{port}:127.0.0.1"));
+    let trust = ["--cacert", &certificate, "--resolve", &resolve, "-i", &url];
+    let set_cookie = |more: &[&str]| {
+        let said = curl(&[more, &trust].concat());
+        let lines = said.lines().filter(|line| line.to_ascii_lowercase().starts_with("set-cookie: lb="));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for version in ["--http1.1", "--http2"] {
+        let cookies = set_cookie(&[version]);
+        assert!(cookies.len() == 1 && cookies[0].trim().ends_with("; Secure"), "{cookies:?}");
+        let value = cookies[0].split([' ', ';']).nth(1).unwrap();
+        assert_eq!(set_cookie(&[version, "-b", value]), [""; 0]);
     }
 }
 

@@ -68,6 +68,17 @@ impl Client {
         self.try_get(path).unwrap()
     }
 
+    /// The same with headers, each with its end of line.
+    #[track_caller]
+    pub fn get_with(&mut self, path: &str, headers: &str) -> Response {
+        self.ask(path, headers).read()
+    }
+
+    /// Send a GET with these headers, and leave the answer for later.
+    pub fn ask(&mut self, path: &str, headers: &str) -> &mut Self {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"))
+    }
+
     pub fn try_get(&mut self, path: &str) -> io::Result<Response> {
         self.try_send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
         self.try_read("GET")

@@ -46,7 +46,17 @@ pub fn complete(yaml: &str, dir: &TempDir) -> String {
 
 /// A `pools:` section with one pool, `web`, of these backends; `more` are its other keys, one a line.
 pub fn pool(backends: &[SocketAddr], more: &str) -> String {
-    let list: Vec<String> = backends.iter().map(|address| format!("\"{address}\"")).collect();
+    let list: Vec<_> = backends.iter().map(|address| (*address, "")).collect();
+    pool_of(&list, more)
+}
+
+/// The same, each backend with its other keys, like `weight: 3, zone: a`.
+pub fn pool_of(backends: &[(SocketAddr, &str)], more: &str) -> String {
+    let one = |(address, keys): &(SocketAddr, &str)| match *keys {
+        "" => format!("\"{address}\""),
+        _ => format!("{{ address: \"{address}\", {keys} }}"),
+    };
+    let list: Vec<String> = backends.iter().map(one).collect();
     let mut text = format!("pools:\n  web:\n    backends: [{}]\n", list.join(", "));
     if !more.contains("health_check:") {
         text.push_str("    health_check: off\n");
@@ -221,16 +231,30 @@ impl Evenkeel {
             .sum()
     }
 
+    /// The first pool.
+    pub fn pool(&self) -> Value {
+        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
+        pools[0].clone()
+    }
+
     /// The backends of the first pool.
     pub fn backends(&self) -> Vec<Value> {
-        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
-        pools[0]["backends"].as_array().unwrap().clone()
+        self.pool()["backends"].as_array().unwrap().clone()
     }
 
     /// How many backends of the first pool requests are shared among: a moment after the last one's state has changed.
     pub fn admitted(&self) -> u64 {
-        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
-        pools[0]["admitted"].as_u64().unwrap()
+        self.pool()["admitted"].as_u64().unwrap()
+    }
+
+    /// How many requests are at the backends of the first pool.
+    pub fn in_flight(&self) -> u64 {
+        self.backends().iter().map(|backend| backend["in_flight"].as_u64().unwrap()).sum()
+    }
+
+    /// How many requests wait for room in the first pool.
+    pub fn waiting(&self) -> u64 {
+        self.pool()["waiting"].as_u64().unwrap()
     }
 
     pub fn access_log(&self) -> PathBuf {

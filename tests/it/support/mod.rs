@@ -2,20 +2,26 @@
 
 pub mod client;
 pub mod evenkeel;
+pub mod gate;
 pub mod message;
 pub mod origin;
 pub mod socket;
+pub mod tally;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use client::{Client, get};
 pub use evenkeel::Evenkeel;
+pub use gate::Gate;
 pub use message::{Head, Response};
 pub use origin::{Exchange, Origin, Then};
 
 /// How long anything may take that a test waits for.
 pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// A health check that sees a backend stop or come back within half a second.
+pub const QUICK_CHECK: &str = "health_check: { tcp: {}, interval: 200ms, timeout: 190ms, rise: 1, fall: 2 }";
 
 /// Wait until `condition` holds, and say how long it took.
 #[track_caller]
