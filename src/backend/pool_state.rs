@@ -92,6 +92,12 @@ impl PoolState {
         self.call();
     }
 
+    /// Whether another attempt may begin.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.load(SeqCst) < self.limit.load(SeqCst)
+    }
+
     /// Let the first in line look whether there is room. Whoever gives room back wrote that before it reads `waiting`, and
     /// whoever waits wrote `waiting` before it looks for room: one of the two sees the other.
     #[inline]
