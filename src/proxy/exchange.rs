@@ -90,12 +90,15 @@ impl Exchange {
     }
 
     /// Take a lease in advance where the pool may be full, waiting in its queue.
-    pub(super) async fn reserve(&mut self, session: &Session, pool: &Pool) -> std::result::Result<(), Reason> {
+    pub(super) async fn reserve(&mut self, session: &mut Session, pool: &Pool) -> std::result::Result<(), Reason> {
         if !pool.available() {
             return Err(Reason::NoBackend);
         }
         if pool.limited() {
             self.reserved = Some(self.lease(session, pool).await.map_err(reason)?);
+        }
+        if session.is_upgrade_req() {
+            session.set_read_timeout(Some(pool.timeouts().tunnel));
         }
         Ok(())
     }

@@ -93,12 +93,7 @@ impl ProxyHttp for Proxy {
             }
             // Here rather than in `upstream_peer`, whose errors cost the client its connection.
             Action::Pool(pool) => match exchange.reserve(session, pool).await {
-                Ok(()) => {
-                    if session.is_upgrade_req() {
-                        session.set_read_timeout(Some(pool.timeouts().tunnel));
-                    }
-                    Ok(false)
-                }
+                Ok(()) => Ok(false),
                 Err(reason) => exchange.refuse(session, reason).await,
             },
         }
