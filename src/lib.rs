@@ -6,7 +6,7 @@
 //! | to add | implement | register with | named in the file as |
 //! |---|---|---|---|
 //! | a hook on a request | [`filter::Filter`], with the names of `ProxyHttp`'s own hooks | [`app::App::filter`] | `filters: [NAME]` of a route |
-//! | a balancing algorithm | pingora's `BackendSelection` | [`app::App::balance`] | `balance: NAME` of a pool |
+//! | a balancing algorithm | pingora's `BackendSelection`, or [`selection::Algorithm`] for a [`selection::Selection`] | [`app::App::balance`] | `balance: NAME` of a pool |
 //! | a health check | pingora's `HealthCheck` | [`app::App::health_check`] | `health_check: { NAME: {} }` of a pool |
 //! | a source of backends | pingora's `ServiceDiscovery` | [`app::App::discovery`] | `discovery: NAME` of a pool |
 //!

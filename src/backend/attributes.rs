@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct Attributes {
     /// The zone that it stands in. Default none.
     pub zone: Option<Arc<str>>,
-    /// Lower numbers are asked first. Default 0.
+    /// Lower numbers are asked first, 0 to 255. Default 0.
     pub priority: u8,
     /// How many requests it may have in flight. Default any number; 0 counts as 1.
     pub max_in_flight: Option<u32>,

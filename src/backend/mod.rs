@@ -128,7 +128,8 @@ impl BackendState {
         &self.label
     }
 
-    /// Whether it may be picked now. Free of side effects; two or three atomic reads.
+    /// Whether it may be picked now; a pool that [fails open](Snapshot::fails_open) picks the sick as well. Free of side effects;
+    /// one to three atomic reads.
     #[inline]
     pub fn admitted(&self) -> bool {
         self.eligible() && self.has_room()
@@ -140,7 +141,7 @@ impl BackendState {
         self.eligible.load(Relaxed)
     }
 
-    /// Whether it may have another request in flight.
+    /// Whether it may have another request in flight, as far as its own limit goes; the pool's is asked as a [`Lease`] begins.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.in_flight.load(SeqCst) < self.max_in_flight.load(Relaxed)
@@ -173,7 +174,8 @@ impl BackendState {
         Some(self.max_in_flight.load(Relaxed)).filter(|max| *max < u32::MAX)
     }
 
-    /// Its average latency when it last answered, where the algorithm measures it.
+    /// Its average time to the first byte, failures counted as slow, as it was when an attempt last ended; `None` where the
+    /// algorithm does not measure it.
     pub fn latency(&self) -> Option<Duration> {
         self.latency.last()
     }

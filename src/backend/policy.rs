@@ -8,15 +8,16 @@ use crate::config::{Percent, WhenUnavailable, Zone};
 /// What a pool wants of its backends, whatever the algorithm. The default admits everybody at once and prefers nobody.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The health of a backend that has never been seen before. Default healthy.
+    /// The health of a backend that has never been seen before, or was away. Default healthy.
     pub initial: Health,
-    /// How long the share of a backend that appeared or recovered grows to its weight. Default not at all.
+    /// How long the share of a backend that became eligible grows to its weight. Default not at all.
     pub slow_start: Option<Duration>,
     /// Which zone is preferred. Default none.
     pub zone: Option<Zone>,
-    /// The share of a priority that must be eligible to keep everything from the next. Default 0 %: anybody.
+    /// The share of a priority's weight that must be eligible to keep everything from the next. Default 0 %: anybody.
     pub overflow: Percent,
-    /// Below this share, health is not believed. Default 0 %: never.
+    /// While somebody is eligible, but less than this share of the weight of every priority, health is not believed. Default
+    /// 0 %: never.
     pub panic_threshold: Percent,
     /// What to do when nobody is eligible. Default [`WhenUnavailable::Reject`].
     pub when_unavailable: WhenUnavailable,

@@ -67,8 +67,8 @@ impl Default for Queue {
 pub struct Zone {
     /// The zone that this balancer stands in.
     pub name: String,
-    /// While at least this share of the zone's weight is admitted, everything stays in it. Below, what is missing goes to the
-    /// other zones, in proportion: half of `minimum` admitted keeps half of the requests. 0 to 100 %. Default 70 %.
+    /// While at least this share of the zone's weight is healthy, everything stays in it. Below, what is missing goes to the
+    /// other zones, in proportion: half of `minimum` healthy keeps half of the requests. 0 to 100 %. Default 70 %.
     pub minimum: Percent,
 }
 

@@ -18,10 +18,10 @@ pub struct Pool {
     pub balance: Balance,
     /// Active probing; `None` is `health_check: off`. Default: `tcp`, every five seconds.
     pub health_check: Option<HealthCheck>,
-    /// What to do when no backend is admitted. Default [`WhenUnavailable::Reject`].
+    /// What to do when no backend is healthy. Default [`WhenUnavailable::Reject`].
     pub when_unavailable: WhenUnavailable,
-    /// Below this share of the pool's weight admitted, health is not believed: requests go to all but those that drain.
-    /// 0 to 100 %. Default 0 %: never.
+    /// While somebody is healthy, but less than this share of the weight of every priority, health is not believed: backends are
+    /// picked as if all were healthy. 0 to 100 %. Default 0 %: never.
     pub panic_threshold: Percent,
     /// A cookie that keeps a client on its backend. Default none.
     pub sticky: Option<Sticky>,
@@ -33,8 +33,8 @@ pub struct Pool {
     pub queue: Option<Queue>,
     /// Which zone's backends are preferred. Default none.
     pub zone: Option<Zone>,
-    /// While at least this share of the weight of a priority is admitted, nothing goes to the next. Below, what is missing
-    /// does, in proportion. 0 to 100 %. Default 0 %: only when nobody of the higher priority may be picked.
+    /// While at least this share of the weight of a priority is healthy, nothing goes to the next. Below, what is missing
+    /// does, in proportion. 0 to 100 %. Default 0 %: only when nobody of the lower number is healthy.
     pub overflow: Percent,
     /// Second chances for a request. Default three attempts.
     pub retry: Retry,
@@ -98,13 +98,13 @@ impl fmt::Display for BackendAddress {
     }
 }
 
-/// What happens to a request when no backend is admitted.
+/// What happens to a request when no backend is healthy. Those that drain do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenUnavailable {
     /// Answer 503 at once.
     #[default]
     Reject,
-    /// Fail open: pick among all, as if every backend were healthy.
+    /// Fail open: pick as if every backend were healthy, but for those that drain.
     TryAny,
 }
 

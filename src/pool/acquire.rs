@@ -87,7 +87,7 @@ impl Pool {
         self.begin(state, pick.tried)
     }
 
-    /// Whether there is anybody to try beside these.
+    /// Whether there is anybody to try beside these, now or as soon as there is room.
     pub fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
         let snapshot = self.roster.load();
         snapshot.candidates().any(|candidate| acceptable(&snapshot, &candidate.state, tried))

@@ -20,7 +20,7 @@ use crate::health::Check;
 use crate::metrics::Metrics;
 use crate::selection::{Algorithm, Following, Selection, Turns};
 
-/// In how many steps a backend in slow start comes to its share; a snapshot at each.
+/// In how many steps a backend in slow start comes to its share, as in `backend::ramp`; a snapshot at each.
 const RAMP_STEPS: u32 = 20;
 /// But not more often than this: each may rebuild a large table.
 const LEAST_RAMP: Duration = Duration::from_millis(100);
@@ -92,7 +92,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Who waits when the pool is full. Default: nobody.
+    /// Who waits when nobody has room, in [`Pool::acquire_or_wait`]. Default: nobody.
     #[must_use]
     pub fn queue(mut self, queue: Queue) -> Self {
         self.queue = Some(queue);

@@ -2,7 +2,10 @@
 //!
 //! For backends that differ in speed for good: other hardware, another site. The average forgets with a time constant, and
 //! counts for less the longer nobody asked, so that a backend that was slow once is tried again. It follows trouble more
-//! slowly than `peak_ewma`, and with many balancers all prefer the same backend.
+//! slowly than `peak_ewma`, and with many balancers all prefer the same backend. Idle backends are picked the quickest for
+//! its weight first.
+//! Source: nginx's `least_time header` (2026), whose average goes by the number of answers, and which takes times within
+//! 20 ms for equal.
 //! Cost: as `least_request`, and an exponential for each backend compared.
 
 use super::Algorithm;
@@ -19,7 +22,7 @@ pub struct ShortestTime {
 }
 
 impl ShortestTime {
-    /// For a pool whose latencies will be measured as the algorithm needs them.
+    /// With these options; the latencies of `pool` are measured so from now on.
     pub fn new(options: LeastTime, pool: &PoolState) -> Self {
         let fading = Fading::over(options.decay);
         pool.measure(Averaging { fading, peak: false });

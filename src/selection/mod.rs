@@ -59,8 +59,8 @@ pub trait Algorithm: Sized + Send + Sync + 'static {
     /// What is worked out in advance for one group of candidates, whenever they change.
     type Table: Send + Sync + 'static;
 
-    /// How often a refused pick draws again before everybody is offered in turn. Draws keep proportions; the walk misses
-    /// nobody.
+    /// How often a pick draws, the first time included, before everybody is offered in turn. Draws keep proportions; the walk
+    /// misses nobody. Default 8.
     const DRAWS: u32 = 8;
 
     /// The default algorithm, for a pingora `LoadBalancer` that is built without a configuration.
@@ -69,17 +69,19 @@ pub trait Algorithm: Sized + Send + Sync + 'static {
     /// Work out the table of a group.
     fn table(&self, group: &Group) -> Self::Table;
 
-    /// What the key of a request comes down to. Zero for those that do not hash.
+    /// What the key of a request comes down to. Default zero, for those that do not hash.
     fn hash(&self, _key: &[u8]) -> u64 {
         0
     }
 
-    /// The place, from 0 to 1, that decides which group a request belongs to, if there is more than one.
+    /// The place, from 0 up to but not 1, that decides which group a request belongs to, if there is more than one. Default
+    /// any, by chance.
     fn spread(&self, _hash: u64) -> f64 {
         fastrand::f64()
     }
 
-    /// A candidate's place in the list: the first choice of a pick for `nth` 0, others for 1 and up. May repeat itself.
+    /// A candidate's place in the list, which is that of the group's table and not empty: the first choice of a pick for `nth`
+    /// 0, others for 1 and up. May repeat itself.
     fn draw(&self, table: &Self::Table, candidates: &[Candidate], hash: u64, nth: u32) -> usize;
 }
 

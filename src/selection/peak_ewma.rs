@@ -19,7 +19,7 @@ pub struct Sooner {
 }
 
 impl Sooner {
-    /// For a pool whose latencies will be measured as the algorithm needs them.
+    /// With latencies that fade over `decay`; those of `pool` are measured so from now on.
     pub fn new(decay: Decay, pool: &PoolState) -> Self {
         let fading = Fading::over(decay);
         pool.measure(Averaging { fading, peak: true });

@@ -2,7 +2,7 @@
 //!
 //! The simplest that needs no state at all; many balancers in front of the same backends do not fall into step. Its loads
 //! stray more than round robin's: of n requests a backend gets its share give or take the square root of it.
-//! Cost: two random numbers, one look into a table.
+//! Cost: one random number; with different weights two, and a look into a table.
 
 use super::Algorithm;
 use super::drawing::Drawing;

@@ -3,7 +3,8 @@
 //! For requests that cost about the same on backends that are about alike; it sees no load, and a slow backend gets its whole
 //! share. A pick takes the next place of a cycle that was [written down](super::schedule) when the backends last changed: one
 //! atomic addition, no lock. Dead backends are not in the cycle, so the rest share in proportion to their weights. The
-//! place belongs to the pool and outlives every change, so that churn does not favour the first backend.
+//! place belongs to the pool and outlives every change, so that churn does not favour the first backend. All groups of a pool
+//! share it: where priorities or zones split the requests, cycles are not exact.
 //! Source: nginx's smooth weighted round robin (2012).
 //! Cost: one counter that all threads write.
 

@@ -48,7 +48,8 @@ pub struct Hashed<T: HashTable> {
     bound: Option<Bound>,
 }
 
-/// How much more than the average load a backend may have.
+/// How many requests in flight a backend may have, as a part of the average for its weight: of the whole pool's requests, over
+/// the weight of its group.
 struct Bound {
     factor: f64,
     pool: Arc<PoolState>,
@@ -61,7 +62,8 @@ pub struct Chosen<T> {
 }
 
 impl<T: HashTable> Hashed<T> {
-    /// For a pool whose requests will be counted if the load is bounded.
+    /// By a table of these options. With a bounded load, which is a part of the average above 1, the requests of `pool` are
+    /// counted from now on.
     pub fn new(options: T::Options, bounded_load: Option<Percent>, pool: &Arc<PoolState>) -> Self {
         let bound = bounded_load.map(|percent| {
             pool.count();

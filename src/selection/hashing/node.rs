@@ -26,7 +26,8 @@ impl Node<'_> {
         }
     }
 
-    /// What nginx, and pingora after it, hashes for a ketama ring: host, zero byte, port. Neither has Unix sockets there.
+    /// What pingora hashes for a ketama ring, and nginx for IPv4: host, zero byte, port. nginx leaves the brackets around
+    /// an IPv6 address. Pingora's ring has no Unix sockets; nginx's has their paths without `unix:`, and a zero byte.
     pub(super) fn ketama_name(&self) -> Vec<u8> {
         match self.address {
             SocketAddr::Inet(address) => format!("{}\0{}", address.ip(), address.port()).into_bytes(),

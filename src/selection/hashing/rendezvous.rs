@@ -1,6 +1,6 @@
 //! Rendezvous hashing: for each key every backend draws a number from the key and its own name, and the highest draw has
 //! the key (Thaler & Ravishankar, *Using Name-Based Mappings to Increase Hit Rates*, 1998). A draw `u` between 0 and 1
-//! counts as `ln u / weight`, which makes the chances of winning proportional to the weights (Schindelhelm & Schomaker,
+//! counts as `ln u / weight`, which makes the chances of winning proportional to the weights (Schindelhauer & Schomaker,
 //! *Weighted Distributed Hash Tables*, 2005).
 //!
 //! When a backend comes or goes only its own keys move, with any weights. But a pick by the book draws as often as there are

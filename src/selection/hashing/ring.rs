@@ -1,7 +1,7 @@
 //! A ketama ring: each backend has many points on a circle of 32-bit numbers, and a key belongs to the next point.
 //!
-//! The points are those of nginx's `hash … consistent` and of `pingora-ketama`, so that keys stay where they were when one
-//! of these is replaced. When a backend comes or goes only its own keys move.
+//! The points are those of `pingora-ketama` and, for IPv4 addresses with ports, of nginx's `hash … consistent`, so that equal
+//! keys stay where they were when one of these is replaced. When a backend comes or goes only its own keys move.
 //!
 //! A search by halves in a million points misses the cache twenty times. Hashes are spread evenly, so the upper bits of one
 //! say where its point is, give or take a few: an index by these bits leaves one miss for itself and one for the point.
