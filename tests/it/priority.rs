@@ -71,15 +71,15 @@ fn what_a_weak_priority_lacks_overflows_in_proportion() {
     // Three of four are 75 %, and enough.
     first[0].stop();
     wait_until("one is out", || evenkeel.admitted() == 5);
-    assert_eq!(of(&tally(&evenkeel, 4, 200), &["0b", "0c", "0d"]), 200);
+    assert_eq!(of(&tally(&evenkeel, 4, 60), &["0b", "0c", "0d"]), 60);
     // Two of four are 50 %, of the 70 % that would be enough.
     first[1].stop();
     wait_until("two are out", || evenkeel.admitted() == 4);
-    let split = tally(&evenkeel, 4, 1000);
-    about(of(&split, &["0c", "0d"]), 1000, 50.0 / 70.0);
+    let split = tally(&evenkeel, 4, 600);
+    about(of(&split, &["0c", "0d"]), 600, 50.0 / 70.0);
     about(split["0c"], of(&split, &["0c", "0d"]), 0.5);
     about(split["1a"], of(&split, &["1a", "1b"]), 0.5);
     first[1].restart();
     wait_until("one is out", || evenkeel.admitted() == 5);
-    assert_eq!(of(&tally(&evenkeel, 4, 200), &["0b", "0c", "0d"]), 200);
+    assert_eq!(of(&tally(&evenkeel, 4, 60), &["0b", "0c", "0d"]), 60);
 }

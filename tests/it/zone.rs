@@ -20,8 +20,8 @@ fn zones(more: &str) -> ([Origin; 4], [Origin; 3], Evenkeel) {
 fn a_zone_keeps_its_requests_spills_in_proportion_and_gives_them_all_when_it_is_gone() {
     let (mut ours, _others, evenkeel) = zones("zone: a\nbalance: random");
     let all_here = |evenkeel: &Evenkeel| {
-        let tally = tally(evenkeel, 4, 200);
-        assert_eq!(of(&tally, &OURS), 200, "{tally:?}");
+        let tally = tally(evenkeel, 4, 60);
+        assert_eq!(of(&tally, &OURS), 60, "{tally:?}");
     };
     all_here(&evenkeel);
     ours[0].stop();
@@ -30,15 +30,15 @@ fn a_zone_keeps_its_requests_spills_in_proportion_and_gives_them_all_when_it_is_
     // Half of it, of the 70 % that would be enough.
     ours[1].stop();
     wait_until("two are out", || evenkeel.admitted() == 5);
-    let spilt = tally(&evenkeel, 4, 1000);
-    about(of(&spilt, &OURS), 1000, 50.0 / 70.0);
+    let spilt = tally(&evenkeel, 4, 600);
+    about(of(&spilt, &OURS), 600, 50.0 / 70.0);
     for name in OTHERS {
         about(spilt[name], of(&spilt, &OTHERS), 1.0 / 3.0);
     }
     ours[2].stop();
     ours[3].stop();
     wait_until("the zone is gone", || evenkeel.admitted() == 3);
-    assert_eq!(of(&tally(&evenkeel, 4, 200), &OTHERS), 200);
+    assert_eq!(of(&tally(&evenkeel, 4, 60), &OTHERS), 60);
     ours.iter_mut().for_each(Origin::restart);
     wait_until("the zone is back", || evenkeel.admitted() == 7);
     all_here(&evenkeel);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use super::pools::{pool, pool_of};
 use super::{Client, Response, signal, wait_until};
 
 /// A running process, ended with the test.
@@ -42,29 +43,6 @@ pub fn complete(yaml: &str, dir: &TempDir) -> String {
     let defaults = DEFAULTS.iter().filter(|(key, _)| !given(key)).map(|(_, text)| *text);
     let whole: String = defaults.chain([yaml]).collect();
     whole.replace("DIR", dir.path().to_str().unwrap())
-}
-
-/// A `pools:` section with one pool, `web`, of these backends; `more` are its other keys, one a line.
-pub fn pool(backends: &[SocketAddr], more: &str) -> String {
-    let list: Vec<_> = backends.iter().map(|address| (*address, "")).collect();
-    pool_of(&list, more)
-}
-
-/// The same, each backend with its other keys, like `weight: 3, zone: a`.
-pub fn pool_of(backends: &[(SocketAddr, &str)], more: &str) -> String {
-    let one = |(address, keys): &(SocketAddr, &str)| match *keys {
-        "" => format!("\"{address}\""),
-        _ => format!("{{ address: \"{address}\", {keys} }}"),
-    };
-    let list: Vec<String> = backends.iter().map(one).collect();
-    let mut text = format!("pools:\n  web:\n    backends: [{}]\n", list.join(", "));
-    if !more.contains("health_check:") {
-        text.push_str("    health_check: off\n");
-    }
-    for line in more.lines() {
-        text.push_str(&format!("    {line}\n"));
-    }
-    text
 }
 
 impl Evenkeel {
@@ -231,10 +209,14 @@ impl Evenkeel {
             .sum()
     }
 
+    /// The pools, in the order of the configuration.
+    pub fn pools(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap()
+    }
+
     /// The first pool.
     pub fn pool(&self) -> Value {
-        let pools: Value = serde_json::from_slice(&self.page("/api/v1/pools").body).unwrap();
-        pools[0].clone()
+        self.pools().swap_remove(0)
     }
 
     /// The backends of the first pool.

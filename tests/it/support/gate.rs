@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::{Origin, wait_until};
 
-/// Where backends hold the requests for `/hold` and all below it. Several may share one.
+/// Where backends hold the requests whose path has `/hold` in it. Several may share one.
 #[derive(Default)]
 pub struct Gate {
     inside: Mutex<Inside>,
@@ -38,7 +38,7 @@ impl Gate {
         let (gate, body) = (Arc::clone(self), body.to_owned());
         Origin::new(move |exchange| {
             exchange.body()?;
-            gate.pass(exchange.path().starts_with("/hold"));
+            gate.pass(exchange.path().contains("/hold"));
             exchange.ok(&body)
         })
     }

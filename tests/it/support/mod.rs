@@ -5,6 +5,7 @@ pub mod evenkeel;
 pub mod gate;
 pub mod message;
 pub mod origin;
+pub mod pools;
 pub mod socket;
 pub mod tally;
 

@@ -1,7 +1,6 @@
 //! Many requests, and who has answered how many of them.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::thread;
 
 use super::{Evenkeel, Response};
@@ -11,18 +10,18 @@ pub type Tally = BTreeMap<String, usize>;
 
 /// GET `/` so often, over that many connections at the same time.
 pub fn tally(evenkeel: &Evenkeel, clients: usize, requests: usize) -> Tally {
-    tally_with(evenkeel, clients, requests, |_| String::new())
+    tally_of(evenkeel, clients, requests, |_| ("/".to_owned(), String::new()))
 }
 
-/// The same with the headers, each with its end of line, that `headers` has for the number of the request.
-pub fn tally_with(
+/// The same with the path and the headers, each with its end of line, that `what` says for the number of a request.
+pub fn tally_of(
     evenkeel: &Evenkeel,
     clients: usize,
     requests: usize,
-    headers: impl Fn(usize) -> String + Sync,
+    what: impl Fn(usize) -> (String, String) + Sync,
 ) -> Tally {
     let mut tally = Tally::new();
-    for response in responses(evenkeel, clients, 0..requests, headers) {
+    for response in responses(evenkeel, clients, requests, what) {
         assert_eq!((response.status, response.reason()), (200, ""));
         *tally.entry(response.text()).or_default() += 1;
     }
@@ -33,14 +32,18 @@ pub fn tally_with(
 pub fn responses(
     evenkeel: &Evenkeel,
     clients: usize,
-    numbers: Range<usize>,
-    headers: impl Fn(usize) -> String + Sync,
+    requests: usize,
+    what: impl Fn(usize) -> (String, String) + Sync,
 ) -> Vec<Response> {
     let ask = |client: usize| {
         let mut connection = evenkeel.client();
-        let numbers = numbers.clone().skip(client).step_by(clients);
-        numbers.map(|number| connection.get_with("/", &headers(number))).collect::<Vec<_>>()
+        let mut get = |number| {
+            let (path, headers) = what(number);
+            connection.get_with(&path, &headers)
+        };
+        (client..requests).step_by(clients).map(&mut get).collect::<Vec<_>>()
     };
+    let ask = &ask;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..clients).map(|client| scope.spawn(move || ask(client))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
