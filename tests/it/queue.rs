@@ -80,6 +80,7 @@ fn one_more_than_may_wait_is_a_503_at_once() {
         assert_eq!((response.status, response.reason()), (503, "pool_full"));
         assert_eq!((evenkeel.waiting(), gate.held()), (2, 1));
     }
+    evenkeel.requests(3);
     assert_eq!(evenkeel.failures("pool_full"), 3.0);
     gate.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.read().status, 200));
@@ -111,8 +112,8 @@ fn who_waits_too_long_is_told_and_keeps_the_connection() {
         assert_eq!((response.status, response.reason()), (503, "queue_timeout"));
     }
     assert_eq!((origin.count(), evenkeel.waiting()), (1, 0));
+    let line = &evenkeel.requests(2)[0];
     assert_eq!(evenkeel.failures("queue_timeout"), 2.0);
-    let line = &evenkeel.requests(1)[0];
     assert_eq!((&line["reason"], &line["status"]), (&"queue_timeout".into(), &503.into()));
     assert!(line["backend"].is_null(), "{line}");
     gate.open();
