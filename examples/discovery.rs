@@ -20,7 +20,8 @@ use pingora::lb::discovery::ServiceDiscovery;
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
 use serde::Deserialize;
 
-/// What stands beside the name in the configuration: a file of lines like `10.0.0.1:80 5`, address and weight.
+/// What stands beside the name in the configuration: a file of lines like `10.0.0.1:80 5`, address and weight. A weight of 0
+/// lets a backend finish what it has, and gives it nothing new.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lines {
@@ -39,8 +40,8 @@ impl ServiceDiscovery for Lines {
                 continue;
             }
             let (address, weight) = line.split_once(' ').unwrap_or((line, "1"));
-            let Ok(weight @ 1..=1000) = weight.trim().parse() else {
-                return Error::e_explain(ErrorType::InternalError, format!("no weight of 1 to 1000 in '{line}'"));
+            let Ok(weight @ 0..=1000) = weight.trim().parse() else {
+                return Error::e_explain(ErrorType::InternalError, format!("no weight of 0 to 1000 in '{line}'"));
             };
             let found = tokio::net::lookup_host(address).await;
             for address in found.or_err_with(ErrorType::InternalError, || format!("no address in '{line}'"))? {

@@ -62,7 +62,7 @@ impl ScrapedFamilies {
         let labels = ["pool", "backend"];
         Ok(ScrapedFamilies {
             state: IntGaugeVec::new(
-                Opts::new("evenkeel_backend_state", "1 for the state that the backend is in by its health check."),
+                Opts::new("evenkeel_backend_state", "1 for the state that the backend is in."),
                 &["pool", "backend", "state"],
             )?,
             admitted: IntGaugeVec::new(

@@ -49,7 +49,7 @@ fn of_pool<A: Algorithm>(make: impl FnOnce(&Arc<PoolState>) -> A) -> u64 {
     pool.discover().now_or_never().unwrap().unwrap();
     allocations(|number| {
         let key = number.to_be_bytes();
-        let pick = Pick { key: &key, cookie: Some(b"of somebody else's"), tried: &[] };
+        let pick = Pick { key: &key, cookie: Some(b"of somebody else's"), ..Pick::default() };
         let mut lease = pool.acquire(&pick).unwrap();
         lease.report(Outcome::Succeeded, Duration::from_millis(1));
     })

@@ -9,20 +9,51 @@ use crate::config::{Percent, WhenUnavailable};
 /// The groups to pick from, the preferred first, and whether health was left out of account.
 pub(super) fn groups(members: &[Member], policy: &Policy, now: u32) -> (Vec<Group>, bool) {
     let tiers = tiers(members, policy);
-    let eligible = tiers.iter().any(|tier| tier.eligible() > 0.0);
-    let panic = !eligible || tiers.iter().all(|tier| tier.eligible() < policy.panic_threshold.fraction());
-    let may_panic = eligible || policy.when_unavailable == WhenUnavailable::TryAny;
-    if panic && !may_panic {
+    let Some(trust) = Trust::of(&tiers, policy) else {
         return (Vec::new(), false);
-    }
-    let shares = split(tiers.iter().map(|tier| (if panic { 1.0 } else { tier.eligible() }, policy.overflow)));
+    };
+    let shares = split(tiers.iter().map(|tier| (trust.part(tier.eligible()), policy.overflow)));
     let mut groups = Vec::new();
     for (tier, share) in tiers.iter().zip(shares) {
-        for (zone, within) in tier.zones(policy, panic) {
+        for (zone, within) in tier.zones(policy, trust) {
             groups.push((zone, share * within));
         }
     }
-    (finish(groups, members, policy, now, panic), panic)
+    let fails_open = trust != Trust::Whole;
+    (finish(groups, members, policy, now, fails_open), fails_open)
+}
+
+/// How far health is believed.
+#[derive(Clone, Copy, PartialEq)]
+enum Trust {
+    /// It is.
+    Whole,
+    /// Not for a single backend; but a priority or a zone without anybody healthy is dead.
+    OfGroups,
+    /// Not at all.
+    None,
+}
+
+impl Trust {
+    /// `None` if nobody may be picked.
+    fn of(tiers: &[Tier<'_>], policy: &Policy) -> Option<Self> {
+        let threshold = policy.panic_threshold.fraction();
+        if tiers.iter().all(|tier| tier.eligible() == 0.0) {
+            let opens = policy.when_unavailable == WhenUnavailable::TryAny || threshold > 0.0;
+            return opens.then_some(Trust::None);
+        }
+        let panic = tiers.iter().all(|tier| tier.eligible() < threshold);
+        Some(if panic { Trust::OfGroups } else { Trust::Whole })
+    }
+
+    /// The part of a group that is taken for eligible.
+    fn part(self, eligible: f64) -> f64 {
+        match self {
+            Trust::Whole => eligible,
+            Trust::OfGroups if eligible == 0.0 => 0.0,
+            Trust::OfGroups | Trust::None => 1.0,
+        }
+    }
 }
 
 /// The backends of one priority: those of our zone, and the others.
@@ -62,14 +93,11 @@ impl<'a> Tier<'a> {
     }
 
     /// Its zones, ours first, with the share of the tier that each gets.
-    fn zones(&self, policy: &Policy, panic: bool) -> Vec<(&Zone<'a>, f64)> {
+    fn zones(&self, policy: &Policy, trust: Trust) -> Vec<(&Zone<'a>, f64)> {
         let minimum = policy.zone.as_ref().map_or(Percent::default(), |zone| zone.minimum);
         let zones: Vec<_> = [(&self.ours, minimum), (&self.others, Percent::default())].into();
         let zones: Vec<_> = zones.into_iter().filter(|(zone, _)| zone.weight > 0.0).collect();
-        let shares = split(zones.iter().map(|(zone, minimum)| {
-            let eligible = if panic { 1.0 } else { zone.eligible / zone.weight };
-            (eligible, *minimum)
-        }));
+        let shares = split(zones.iter().map(|(zone, minimum)| (trust.part(zone.eligible / zone.weight), *minimum)));
         zones.into_iter().map(|(zone, _)| zone).zip(shares).collect()
     }
 }
@@ -90,14 +118,20 @@ fn split(parts: impl Iterator<Item = (f64, Percent)>) -> Vec<f64> {
     shares.into_iter().map(|share| if taken > 0.0 { share / taken } else { 0.0 }).collect()
 }
 
-fn finish(groups: Vec<(&Zone<'_>, f64)>, members: &[Member], policy: &Policy, now: u32, panic: bool) -> Vec<Group> {
+fn finish(
+    groups: Vec<(&Zone<'_>, f64)>,
+    members: &[Member],
+    policy: &Policy,
+    now: u32,
+    fails_open: bool,
+) -> Vec<Group> {
     let pool_weight = members.iter().map(|member| member.backend.weight as u64).sum();
     let ramping = policy.slow_start.is_some() && members.iter().any(|m| m.ramping(policy, now));
     let mut end = 0.0;
     let mut finished = Vec::new();
     for (zone, share) in groups {
         end += share;
-        let picked = zone.members.iter().filter(|member| panic || member.state.eligible());
+        let picked = zone.members.iter().filter(|member| fails_open || member.state.eligible());
         let candidates: Vec<Candidate> = picked.map(|member| candidate(member, policy, now, ramping)).collect();
         if !candidates.is_empty() {
             let scale = if ramping { ramp::STEPS } else { 1 };
@@ -213,7 +247,9 @@ mod tests {
         assert_eq!(shares(&["0 a 1", "-0 a 1"], policy()), [(100, vec![0])]);
         assert_eq!(shares(&["0 a 1", "-0 a 1", "-0 a 1", "0 a 0"], policy()), [(100, vec![0, 1, 2])]);
         assert_eq!(shares(&["-0 a 1", "1 a 1"], policy()), [(100, vec![1])], "the backup can carry it");
-        assert_eq!(shares(&["-0 a 1", "-0 a 1"], policy()), [], "rejecting is another key");
+        let dead = ["-0 a 1", "-0 a 1", "1 a 1", "-1 a 1", "-1 a 1"];
+        assert_eq!(shares(&dead, policy()), [(0, vec![0, 1]), (100, vec![2, 3, 4])], "a dead priority stays dead");
+        assert_eq!(shares(&["-0 a 1", "-0 a 1"], policy()), [(100, vec![0, 1])], "none is below the threshold, too");
         let open = Policy { when_unavailable: WhenUnavailable::TryAny, ..Policy::default() };
         assert_eq!(shares(&["-0 a 1", "-1 a 1", "0 a 0"], open), [(100, vec![0]), (0, vec![1])]);
     }

@@ -33,6 +33,7 @@ pub(crate) use latency::{Averaging, Fading};
 pub use lease::{Lease, Outcome};
 pub use policy::Policy;
 pub use pool_state::PoolState;
+pub(crate) use ramp::STEPS as RAMP_STEPS;
 pub use roster::Roster;
 pub use snapshot::{Candidate, Group, Member, Snapshot};
 
@@ -44,6 +45,7 @@ pub use snapshot::{Candidate, Group, Member, Snapshot};
 pub struct BackendState {
     /// Kept up to date by whoever changes an input of it.
     eligible: AtomicBool,
+    draining: AtomicBool,
     in_flight: AtomicU32,
     /// How many there may be; `u32::MAX` for any number.
     max_in_flight: AtomicU32,
@@ -97,7 +99,6 @@ struct Record {
     machine: Health,
     /// Why it is what it is, for people: the last failure, or nothing.
     reason: Option<String>,
-    draining: bool,
 }
 
 impl BackendState {
@@ -105,6 +106,7 @@ impl BackendState {
     pub fn new(address: SocketAddr, health: Health, pool: &Arc<PoolState>) -> Self {
         BackendState {
             eligible: AtomicBool::new(health.healthy()),
+            draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             max_in_flight: AtomicU32::new(u32::MAX),
             eligible_since: AtomicU32::new(clock::millis()),
@@ -114,7 +116,7 @@ impl BackendState {
             label: label(&address),
             address,
             probes: Probes::default(),
-            record: Mutex::new(Record { machine: health, reason: None, draining: false }),
+            record: Mutex::new(Record { machine: health, reason: None }),
         }
     }
 
@@ -194,13 +196,12 @@ impl BackendState {
 
     /// Whether it takes no new work, and finishes what it has.
     pub fn draining(&self) -> bool {
-        self.record().draining
+        self.draining.load(Relaxed)
     }
 
     /// The word for what it is, in logs, metrics and pages: `draining`, or its health.
     pub fn standing(&self) -> &'static str {
-        let record = self.record();
-        if record.draining { "draining" } else { record.machine.as_str() }
+        if self.draining() { "draining" } else { self.record().machine.as_str() }
     }
 
     fn record(&self) -> std::sync::MutexGuard<'_, Record> {
@@ -232,8 +233,8 @@ impl BackendState {
     fn configure(&self, weight: usize, attributes: &Attributes) {
         let limit = attributes.max_in_flight.map_or(u32::MAX, |limit| limit.max(1));
         self.max_in_flight.store(limit, Relaxed);
-        let mut record = self.record();
-        record.draining = weight == 0;
+        let record = self.record();
+        self.draining.store(weight == 0, Relaxed);
         self.decide(&record);
     }
 
@@ -242,12 +243,14 @@ impl BackendState {
         let mut record = self.record();
         record.machine = initial;
         record.reason = None;
+        // It begins slowly, even if it was eligible when it left.
+        self.eligible.store(false, Relaxed);
         self.decide(&record);
     }
 
     /// The slow half of the predicate.
     fn decide(&self, record: &Record) {
-        let eligible = record.machine.healthy() && !record.draining;
+        let eligible = record.machine.healthy() && !self.draining();
         if eligible && !self.eligible.load(Relaxed) {
             self.eligible_since.store(clock::millis(), Relaxed);
         }

@@ -16,8 +16,7 @@ pub struct Policy {
     pub zone: Option<Zone>,
     /// The share of a priority's weight that must be eligible to keep everything from the next. Default 0 %: anybody.
     pub overflow: Percent,
-    /// While somebody is eligible, but less than this share of the weight of every priority, health is not believed. Default
-    /// 0 %: never.
+    /// While less than this share of the weight of every priority is eligible, health is not believed. Default 0 %: never.
     pub panic_threshold: Percent,
     /// What to do when nobody is eligible. Default [`WhenUnavailable::Reject`].
     pub when_unavailable: WhenUnavailable,

@@ -133,7 +133,7 @@ impl Snapshot {
     /// Whether a backend that was a candidate when this was made is one still.
     #[inline]
     pub(crate) fn accepts(&self, state: &BackendState) -> bool {
-        state.eligible() || self.fails_open
+        state.eligible() || self.fails_open && !state.draining()
     }
 }
 

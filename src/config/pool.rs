@@ -20,8 +20,8 @@ pub struct Pool {
     pub health_check: Option<HealthCheck>,
     /// What to do when no backend is healthy. Default [`WhenUnavailable::Reject`].
     pub when_unavailable: WhenUnavailable,
-    /// While somebody is healthy, but less than this share of the weight of every priority, health is not believed: backends are
-    /// picked as if all were healthy. 0 to 100 %. Default 0 %: never.
+    /// While less than this share of the weight of every priority is healthy, health is not believed: backends are picked as if
+    /// all were healthy. 0 to 100 %. Default 0 %: never.
     pub panic_threshold: Percent,
     /// A cookie that keeps a client on its backend. Default none.
     pub sticky: Option<Sticky>,

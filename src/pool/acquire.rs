@@ -19,6 +19,8 @@ pub struct Pick<'a> {
     pub cookie: Option<&'a [u8]>,
     /// Who is not to be asked again.
     pub tried: &'a [SocketAddr],
+    /// Whether the request has had an attempt before: it goes ahead of those who wait for their first.
+    pub again: bool,
 }
 
 /// Why a pool has nobody to give.
@@ -77,7 +79,7 @@ impl Pool {
 
     #[inline]
     fn begin(&self, state: Arc<BackendState>, tried: &[SocketAddr]) -> Option<Lease> {
-        let candidate = state.eligible() || self.roster.load().fails_open();
+        let candidate = state.eligible() || self.roster.load().accepts(&state);
         if candidate && !tried.contains(state.address()) { Lease::begin(state) } else { None }
     }
 
@@ -123,4 +125,68 @@ fn walk(snapshot: &Snapshot, tried: &[SocketAddr]) -> Result<Lease, Unavailable>
         (true, true) => Unavailable::Full,
         (true, false) => Unavailable::AllTried,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use pingora_load_balancing::discovery::Static;
+
+    use super::super::{PoolBuilder, Secret};
+    use super::*;
+    use crate::backend::{Outcome, Policy, Thresholds};
+    use crate::config::WhenUnavailable;
+    use crate::metrics::Metrics;
+
+    fn pool(policy: Policy) -> Pool {
+        let source = Static::try_from_iter(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]).unwrap();
+        let builder = PoolBuilder::new("web", source).policy(policy).sticky("lb", None, Secret::of_process());
+        let pool = builder.round_robin(&Metrics::new().unwrap());
+        pool.discover().now_or_never().unwrap().unwrap();
+        pool
+    }
+
+    fn cookie(pool: &Pool, lease: &Lease) -> Vec<u8> {
+        let set = pool.sticky().unwrap().set_cookie(lease, None, &[], false).unwrap();
+        set.split(['=', ';']).nth(1).unwrap().as_bytes().to_vec()
+    }
+
+    /// A pool that fails open asked even those that drain, if a cookie named them.
+    #[test]
+    fn a_cookie_leads_to_nobody_who_drains() {
+        let pool = pool(Policy { when_unavailable: WhenUnavailable::TryAny, ..Policy::default() });
+        let lease = pool.acquire(&Pick::default()).unwrap();
+        let (cookie, bound) = (cookie(&pool, &lease), lease.backend().label().to_owned());
+        let pick = Pick { cookie: Some(&cookie), ..Pick::default() };
+        assert_eq!(pool.acquire(&pick).unwrap().backend().label(), bound);
+
+        let mut backends: Vec<_> = pool.roster().load().members().iter().map(|m| Backend::clone(&m.backend)).collect();
+        backends.iter_mut().filter(|b| b.addr.to_string() == bound).for_each(|b| b.weight = 0);
+        pool.roster().set_members(&backends);
+        for member in pool.roster().load().members() {
+            member.state.observe(Err("dead".to_owned()), Thresholds { rise: 1, fall: 1 });
+        }
+        pool.roster().refresh();
+        for _ in 0..20 {
+            assert_ne!(pool.acquire(&pick).unwrap().backend().label(), bound);
+        }
+    }
+
+    /// A lease that nobody reports on, as when the client leaves, blames nobody.
+    #[test]
+    fn a_lease_ends_with_its_drop() {
+        let pool = pool(Policy { max_in_flight: Some(2), ..Policy::default() });
+        let held = [(); 2].map(|()| pool.acquire(&Pick::default()).unwrap());
+        assert_eq!(pool.acquire(&Pick::default()).unwrap_err(), Unavailable::Full);
+        let states = held.each_ref().map(|lease| Arc::clone(lease.backend()));
+        drop(held);
+        for state in states {
+            let counts = state.counts();
+            assert_eq!((state.in_flight(), counts.cancelled, counts.failed), (0, 1, 0));
+        }
+        pool.acquire(&Pick::default()).unwrap().report(Outcome::Failed, Duration::ZERO);
+        assert_eq!(pool.roster().pool().in_flight(), 0);
+    }
 }

@@ -13,16 +13,14 @@ use super::balancer::Balancer;
 use super::prober::Probing;
 use super::sticky::{Secret, Stickiness};
 use super::{Pool, Retry, Timeouts};
-use crate::backend::{Health, Policy, PoolState, Roster, Thresholds};
+use crate::backend::{Health, Policy, PoolState, RAMP_STEPS, Roster, Thresholds};
 use crate::config::{HealthCheck, Initial, KeySource, Queue};
 use crate::discovery::{Source, Tracked};
 use crate::health::Check;
 use crate::metrics::Metrics;
 use crate::selection::{Algorithm, Following, Selection, Turns};
 
-/// In how many steps a backend in slow start comes to its share, as in `backend::ramp`; a snapshot at each.
-const RAMP_STEPS: u32 = 20;
-/// But not more often than this: each may rebuild a large table.
+/// How often a slow start goes a step on, at most: each step may rebuild a large table.
 const LEAST_RAMP: Duration = Duration::from_millis(100);
 
 /// Puts a pool together; for the configuration as for those who bring their own `ProxyHttp`.
@@ -150,7 +148,7 @@ impl PoolBuilder {
                 Initial::Down => Health::DOWN,
             };
         }
-        let ramp = policy.slow_start.map(|length| (length / RAMP_STEPS).max(LEAST_RAMP));
+        let ramp = policy.slow_start.map(|length| (length / RAMP_STEPS as u32).max(LEAST_RAMP));
         let roster = Roster::new(policy);
         let stick = |(cookie, ttl, secret): (String, _, _)| Stickiness::new(&cookie, ttl, secret, &self.name, &roster);
         let sticky = self.sticky.map(stick);

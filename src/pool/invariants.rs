@@ -85,7 +85,7 @@ impl World {
         let weight = self.random.usize(0..=5);
         let mut ext = Extensions::new();
         if self.policies {
-            let zone = Some(if number % 3 == 0 { "a" } else { "b" }.into());
+            let zone = Some(if number.is_multiple_of(3) { "a" } else { "b" }.into());
             ext.insert(Attributes { zone, priority: number % 2, max_in_flight: Some(u32::from(number % 4) + 1) });
         }
         let mut backends = self.source.0.lock().unwrap();
@@ -115,8 +115,8 @@ impl World {
         let left = |member: &&Member| member.state.admitted() && !tried.contains(&member.backend.addr);
         let left = members.iter().filter(left).count();
         let full = self.policies && self.pool.roster().pool().in_flight() >= 20;
-        let key = if step % 5 == 0 { &[][..] } else { &key };
-        match self.pool.acquire(&Pick { key, cookie: None, tried: &tried }) {
+        let key = if step.is_multiple_of(5) { &[][..] } else { &key };
+        match self.pool.acquire(&Pick { key, tried: &tried, ..Pick::default() }) {
             Ok(lease) => {
                 let state = lease.backend();
                 assert!(state.eligible(), "step {step}: {state:?} is not eligible, {members:?}");

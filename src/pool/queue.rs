@@ -20,7 +20,7 @@ impl Pool {
     /// Why there is nobody; never while an admitted backend with room is left to try and nobody waits for it.
     pub async fn acquire_or_wait(&self, pick: &Pick<'_>, deadline: Instant) -> Result<Lease, Unavailable> {
         // Nobody overtakes those who wait.
-        if self.roster.pool().waiting() == 0 || self.queue.is_none() || came_before(pick) {
+        if self.roster.pool().waiting() == 0 || self.queue.is_none() || pick.again {
             match self.acquire(pick) {
                 Err(Unavailable::Full) => {}
                 decided => return decided,
@@ -37,7 +37,8 @@ impl Pool {
         let too_late = if until < deadline { Unavailable::QueueTimeout } else { Unavailable::Deadline };
         let place = self.roster.pool().line_up(queue.size).ok_or(Unavailable::Full)?;
         // Kept until there is room for us: who is next then looks for itself, and finds what else was given back meanwhile.
-        let _turn = match came_before(pick) {
+        // But not by a second attempt, which came before them all, and may need the room of other backends than they.
+        let _turn = match pick.again {
             true => None,
             false => Some(timeout_at(until.into(), place.turn()).await.map_err(|_| too_late)?),
         };
@@ -50,12 +51,6 @@ impl Pool {
             timeout_at(until.into(), called).await.map_err(|_| too_late)?;
         }
     }
-}
-
-/// A second attempt came before whoever waits for its first. It waits for no turn, and holds nobody up: there may be room that
-/// it cannot use, at backends that it has tried.
-fn came_before(pick: &Pick<'_>) -> bool {
-    !pick.tried.is_empty()
 }
 
 #[cfg(test)]

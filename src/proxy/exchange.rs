@@ -119,7 +119,8 @@ impl Exchange {
         let header = session.req_header();
         let key = key::of(pool.key(), header, self.ctx.client);
         let cookie = pool.sticky().and_then(|sticky| key::cookie(header, sticky.cookie()));
-        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried };
+        let again = !self.ctx.failed.is_empty();
+        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again };
         pool.acquire_or_wait(&pick, pool.deadline(self.ctx.started)).await
     }
 

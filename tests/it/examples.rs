@@ -109,12 +109,14 @@ fn a_health_check_asks_redis() {
 #[test]
 fn a_discovery_reads_its_file() {
     let Some(program) = example("discovery") else { return };
-    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    let (one, two, drained) = (Origin::saying("one"), Origin::saying("two"), Origin::saying("drained"));
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("backends"), format!("{} 3\n{} 1\n", one.address, two.address)).unwrap();
+    let lines = format!("{} 3\n{} 1\n{} 0\n", one.address, two.address, drained.address);
+    std::fs::write(dir.path().join("backends"), lines).unwrap();
     let yaml = "pools:\n  web:\n    discovery: { lines: { file: DIR/backends } }\n    health_check: off\n";
     let evenkeel = Evenkeel::start_program(&program, yaml, dir);
     wait_until("/readyz says 200", || evenkeel.page("/readyz").status == 200);
     let answers: String = (0..8).map(|_| evenkeel.get("/").text()).collect();
     assert_eq!((answers.matches("one").count(), answers.matches("two").count()), (6, 2));
+    assert!(evenkeel.page("/api/v1/pools").text().contains("\"state\": \"draining\""));
 }
