@@ -1,0 +1,36 @@
+//! What has happened on a backend, counted.
+
+use std::sync::atomic::AtomicU64;
+
+/// Counted by leases.
+#[derive(Default)]
+#[repr(C)]
+pub(super) struct Attempts {
+    pub(super) succeeded: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+}
+
+/// Counted by probes.
+#[derive(Default)]
+pub(super) struct Probes {
+    pub(super) passed: AtomicU64,
+    pub(super) failed: AtomicU64,
+    /// Unix time in milliseconds; 0 before the first.
+    pub(super) last: AtomicU64,
+}
+
+/// What has happened on a backend since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts that ended in a response below 500.
+    pub succeeded: u64,
+    /// Attempts that ended in a response of 500 and above, or in none.
+    pub failed: u64,
+    /// Attempts that the client gave up, or that a stale connection ended.
+    pub cancelled: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
+}
