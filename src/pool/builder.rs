@@ -11,6 +11,7 @@ use pingora_load_balancing::{Backends, LoadBalancer};
 
 use super::balancer::Balancer;
 use super::prober::Probing;
+use super::refresh::Refreshes;
 use super::sticky::{Secret, Stickiness};
 use super::{Pool, Retry, Timeouts};
 use crate::backend::{Health, Policy, PoolState, RAMP_STEPS, Roster, Thresholds};
@@ -161,6 +162,7 @@ impl PoolBuilder {
             name: self.name,
             balancer: Box::new(balancer) as Box<dyn Balancer>,
             roster,
+            refreshes: Refreshes::default(),
             key: self.key,
             sticky,
             queue: self.queue,

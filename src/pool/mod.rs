@@ -11,6 +11,7 @@ mod builder;
 mod invariants;
 mod prober;
 mod queue;
+mod refresh;
 mod service;
 mod sticky;
 
@@ -25,6 +26,7 @@ use crate::health::Check;
 use crate::metrics::PoolMetrics;
 use balancer::Balancer;
 use prober::Probing;
+use refresh::Refreshes;
 
 pub use acquire::{Pick, Unavailable};
 pub use builder::PoolBuilder;
@@ -36,6 +38,7 @@ pub struct Pool {
     name: String,
     balancer: Box<dyn Balancer>,
     roster: Arc<Roster>,
+    refreshes: Refreshes,
     /// What of a request is hashed; empty for an algorithm that does not hash.
     key: Vec<KeySource>,
     sticky: Option<Arc<Stickiness>>,

@@ -31,7 +31,7 @@ pub(super) async fn probe_for_ever(pool: Arc<Pool>, member: Member, first: impl 
     let mut first = Some(first);
     loop {
         let result = probe(check, &member, probing.timeout).await;
-        take_in(&pool, &member, result, probing.thresholds);
+        take_in(&pool, &member, result, probing.thresholds).await;
         if let Some(first) = first.take() {
             first();
         }
@@ -70,14 +70,14 @@ fn reason(error: &pingora_core::Error) -> String {
     }
 }
 
-fn take_in(pool: &Pool, member: &Member, result: Result<(), String>, thresholds: Thresholds) {
+async fn take_in(pool: &Pool, member: &Member, result: Result<(), String>, thresholds: Thresholds) {
     let state: &BackendState = &member.state;
     let (before, _) = state.health();
     let why = result.as_ref().err().cloned().unwrap_or_default();
     let Some(change) = state.observe(result, thresholds) else {
         return;
     };
-    pool.roster.refresh();
+    pool.refresh().await;
     pool.balancer.mark(&member.backend, change == Change::BecameHealthy);
     let (pool, backend) = (&pool.name, state.label());
     match (change, before) {

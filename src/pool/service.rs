@@ -100,7 +100,7 @@ impl Ramp {
             loop {
                 tokio::time::sleep(every).await;
                 if pool.roster.load().ramping() {
-                    pool.roster.refresh();
+                    pool.refresh().await;
                 }
             }
         };
