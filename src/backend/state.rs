@@ -72,6 +72,12 @@ impl BackendState {
         &self.label
     }
 
+    /// Whether it is one of this pool's.
+    #[inline]
+    pub(crate) fn is_of(&self, pool: &Arc<PoolState>) -> bool {
+        Arc::ptr_eq(&self.pool, pool)
+    }
+
     /// Whether it may be picked now; a pool that [fails open](Snapshot::fails_open) picks the sick as well. Free of side effects;
     /// one to three atomic reads.
     #[inline]

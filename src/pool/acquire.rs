@@ -74,7 +74,9 @@ impl Pool {
     /// The state of a backend that was offered, by an algorithm of ours or another's.
     #[inline]
     fn state(&self, address: &SocketAddr) -> Option<Arc<BackendState>> {
-        take_offered(address).or_else(|| self.roster.load().find(address).cloned())
+        // An algorithm that wraps one of ours may offer what is not this pool's: a state of the same address that no probe moves.
+        let offered = take_offered(address).filter(|state| state.is_of(self.roster.pool()));
+        offered.or_else(|| self.roster.load().find(address).cloned())
     }
 
     #[inline]
@@ -129,16 +131,21 @@ fn walk(snapshot: &Snapshot, tried: &[SocketAddr]) -> Result<Lease, Unavailable>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use futures_util::FutureExt;
     use pingora_load_balancing::discovery::Static;
+    use pingora_load_balancing::selection::BackendSelection;
 
     use super::super::{PoolBuilder, Secret};
     use super::*;
     use crate::backend::{Outcome, Policy, Thresholds};
     use crate::config::WhenUnavailable;
     use crate::metrics::Metrics;
+    use crate::selection::{Offers, RoundRobin, Turns};
+
+    const ONCE: Thresholds = Thresholds { rise: 1, fall: 1 };
 
     fn pool(policy: Policy) -> Pool {
         let source = Static::try_from_iter(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]).unwrap();
@@ -166,7 +173,7 @@ mod tests {
         backends.iter_mut().filter(|b| b.addr.to_string() == bound).for_each(|b| b.weight = 0);
         pool.roster().set_members(&backends);
         for member in pool.roster().load().members() {
-            member.state.observe(Err("dead".to_owned()), Thresholds { rise: 1, fall: 1 });
+            member.state.observe(Err("dead".to_owned()), ONCE);
         }
         pool.roster().refresh();
         for _ in 0..20 {
@@ -188,5 +195,42 @@ mod tests {
         }
         pool.acquire(&Pick::default()).unwrap().report(Outcome::Failed, Duration::ZERO);
         assert_eq!(pool.roster().pool().in_flight(), 0);
+    }
+
+    /// What a library user may write: an algorithm over one of ours that was built without the roster, and so has states of its
+    /// own for the same addresses.
+    struct Wrapped(Arc<RoundRobin>);
+
+    impl BackendSelection for Wrapped {
+        type Iter = Offers<Turns>;
+        type Config = ();
+
+        fn build_with_config(backends: &BTreeSet<Backend>, (): &()) -> Self {
+            Self::build(backends)
+        }
+
+        fn build(backends: &BTreeSet<Backend>) -> Self {
+            Wrapped(Arc::new(RoundRobin::build(backends)))
+        }
+
+        fn iter(self: &Arc<Self>, key: &[u8]) -> Offers<Turns> {
+            self.0.iter(key)
+        }
+    }
+
+    #[test]
+    fn what_an_algorithm_offers_counts_by_the_state_in_this_pool() {
+        let source = Static::try_from_iter(["10.0.0.1:80", "10.0.0.2:80"]).unwrap();
+        let pool = PoolBuilder::new("web", source);
+        let pool = pool.build::<Wrapped, _>(&Metrics::new().unwrap(), |_| Ok::<_, ()>(())).unwrap();
+        pool.discover().now_or_never().unwrap().unwrap();
+        let dead = Arc::clone(&pool.roster().load().members()[0].state);
+        dead.observe(Err("dead".to_owned()), ONCE);
+        pool.roster().refresh();
+        for _ in 0..10 {
+            let lease = pool.acquire(&Pick::default()).unwrap();
+            assert_eq!((lease.backend().label(), lease.backend().in_flight()), ("10.0.0.2:80", 1));
+            assert!(Arc::ptr_eq(lease.backend(), &pool.roster().load().members()[1].state));
+        }
     }
 }
