@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::header::COOKIE;
+use http::header::{COOKIE, HOST};
 use pingora::http::RequestHeader;
 
+use super::request::authority;
 use crate::config::KeySource;
 
 /// The part of a request that decides where it goes.
@@ -32,6 +33,8 @@ impl Key<'_> {
 /// The first of these parts that the request has and that is not empty.
 pub(super) fn of<'a>(sources: &[KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
     let found = sources.iter().map(|source| match source {
+        // HTTP/2 has it in `:authority`.
+        KeySource::Header(name) if name == HOST.as_str() => part(authority(request).map(str::as_bytes)),
         KeySource::Header(name) => part(request.headers.get(name).map(|value| value.as_bytes())),
         KeySource::Cookie(name) => part(cookie(request, name)),
         KeySource::Query(name) => part(request.uri.query().and_then(|query| parameter(query, name))),
@@ -92,6 +95,16 @@ mod tests {
         assert_eq!(of(&[KeySource::Header("x-none".into()), KeySource::Path]), b"/cart");
         assert_eq!(of(&[KeySource::Header("x-empty".into()), KeySource::Query("empty".into())]), b"");
         assert_eq!(of(&[KeySource::Cookie("si".into())]), b"", "a name is whole");
+    }
+
+    #[test]
+    fn the_host_is_the_same_in_either_version_of_http() {
+        let old = request(b"/", &[("host", "example.com:8443")]);
+        let mut new = request(b"/", &[]);
+        new.set_uri("https://example.com:8443/".parse().unwrap());
+        for request in [&old, &new] {
+            assert_eq!(of(&[KeySource::Header("host".into())], request, None).as_bytes(), b"example.com:8443");
+        }
     }
 
     #[test]
