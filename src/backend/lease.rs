@@ -62,6 +62,22 @@ impl Lease {
         }
     }
 
+    /// End this attempt and begin another on the same backend, in the same room: nobody can slip in between.
+    pub fn renew(&mut self) {
+        self.count();
+        self.outcome = Outcome::default();
+    }
+
+    fn count(&self) {
+        let attempts = &self.backend.attempts;
+        let counter = match self.outcome {
+            Outcome::Cancelled => &attempts.cancelled,
+            Outcome::Succeeded => &attempts.succeeded,
+            Outcome::Failed => &attempts.failed,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
     fn measure(&self, after: Duration) {
         let pool = &self.backend.pool;
         let Some(averaging) = pool.averaging() else {
@@ -85,13 +101,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let attempts = &self.backend.attempts;
-        let counter = match self.outcome {
-            Outcome::Cancelled => &attempts.cancelled,
-            Outcome::Succeeded => &attempts.succeeded,
-            Outcome::Failed => &attempts.failed,
-        };
-        counter.fetch_add(1, Relaxed);
+        self.count();
         self.backend.give_room_back();
         self.backend.pool.leave(self.counted);
     }

@@ -169,6 +169,11 @@ impl Exchange {
         // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
         let level = if again { Level::Debug } else { Level::Warn };
         log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
+        if again && stale && pool.limited() && backend.eligible() {
+            // It is nobody's fault, and must not cost the request its room, which others may be waiting for.
+            lease.renew();
+            self.reserved = Some(lease);
+        }
         self.ctx.failed.push(FailedAttempt { backend, reason, took, stale });
         self.ctx.reason = (!again).then_some(reason);
         again

@@ -1,6 +1,7 @@
 //! The queue of a full pool: first come, first served, so many and no longer than so long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crate::support::evenkeel::{pool, pool_of};
 use crate::support::{Client, Evenkeel, Gate, Origin, QUICK_CHECK, Then, wait_until};
@@ -183,4 +184,31 @@ fn a_second_attempt_that_waits_holds_up_nobody() {
     assert_eq!(evenkeel.waiting(), 1);
     gate.open();
     assert_eq!((first[0].read().text().as_str(), twice.read().text().as_str()), ("good", "good"));
+}
+
+#[test]
+fn a_stale_connection_does_not_cost_a_request_its_room() {
+    let (broken, go) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let wait = Arc::clone(&go);
+    let origin = Origin::new(move |exchange| {
+        if exchange.path() == "/stale" && !broken.swap(true, SeqCst) {
+            wait_until("somebody waits", || wait.load(SeqCst));
+            return Ok(Then::Close);
+        }
+        exchange.ok("hello")
+    });
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], "max_in_flight: 1\nqueue: { timeout: 10s }\n"));
+    assert_eq!(evenkeel.get("/").status, 200);
+    let (mut first, mut second) = (evenkeel.client(), evenkeel.client());
+    first.ask("/stale", "");
+    wait_until("it is at the backend", || origin.count() == 2);
+    second.ask("/late", "");
+    wait_until("the other waits", || evenkeel.waiting() == 1);
+    go.store(true, SeqCst);
+    assert_eq!((first.read().text(), second.read().text()), ("hello".into(), "hello".into()));
+    let paths: Vec<_> = origin.seen().iter().map(|seen| seen.head.word(1).to_owned()).collect();
+    assert_eq!(paths, ["/", "/stale", "/stale", "/late"]);
+    wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
+    let count = |key: &str| evenkeel.backends()[0][key].as_u64().unwrap();
+    assert_eq!((count("succeeded"), count("failed"), count("cancelled")), (3, 0, 1));
 }
