@@ -1,8 +1,11 @@
 //! One request under way: its route, its attempts, its end.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -22,6 +25,9 @@ use crate::reason::Reason;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
 pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
+
+/// Whoever has waited less for room is taken for still there: looking costs a call of the system.
+const LONG_ENOUGH_TO_LEAVE: Duration = Duration::from_millis(5);
 
 /// How many attempts may go to a stale connection without counting. The second has a connection of its own, so that more
 /// than one is already strange.
@@ -95,7 +101,14 @@ impl Exchange {
             return Err(Reason::NoBackend);
         }
         if pool.limited() {
-            self.reserved = Some(self.lease(session, pool).await.map_err(reason)?);
+            let begun = Instant::now();
+            let lease = self.lease(session, pool).await.map_err(reason)?;
+            // A backend does not always notice that the client has left: one such request after the other would be more than
+            // the limit allows.
+            if begun.elapsed() >= LONG_ENOUGH_TO_LEAVE && has_left(session).await {
+                return Err(Reason::ClientGone);
+            }
+            self.reserved = Some(lease);
         }
         if session.is_upgrade_req() {
             session.set_read_timeout(Some(pool.timeouts().tunnel));
@@ -218,6 +231,24 @@ fn reason(unavailable: Unavailable) -> Reason {
         Unavailable::QueueTimeout => Reason::QueueTimeout,
         Unavailable::Deadline => Reason::RequestTimeout,
     }
+}
+
+/// Whether the client has closed its connection or reset its stream. With a body to come in HTTP/1 that cannot be known:
+/// looking would read it.
+async fn has_left(session: &mut Session) -> bool {
+    let nothing_to_come = session.is_body_empty() && !session.is_upgrade_req();
+    let downstream = session.as_downstream_mut();
+    if let Some(closed) = downstream.watch_h2_stream_close() {
+        return is_ready(closed).await;
+    }
+    // Pending, it has read nothing; what it reads of a next request it keeps for that.
+    nothing_to_come && is_ready(downstream.read_body_or_idle(true)).await
+}
+
+/// Whether this is done, without waiting for it.
+async fn is_ready(future: impl Future) -> bool {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
 }
 
 /// The address at the other end of the connection.

@@ -186,6 +186,26 @@ fn a_second_attempt_that_waits_holds_up_nobody() {
     assert_eq!((first[0].read().text().as_str(), twice.read().text().as_str()), ("good", "good"));
 }
 
+/// Or a backend that does not notice would have one after the other at once, more than the limit allows.
+#[test]
+fn who_left_while_waiting_is_not_sent_on() {
+    let (origin, gate, evenkeel) = one_at_a_time("{ timeout: 10s }");
+    let mut clients = line(&evenkeel, &gate, 5);
+    let last = clients.pop().unwrap();
+    clients.drain(1..);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    gate.open();
+    for mut client in [clients.remove(0), last] {
+        assert_eq!(client.read().text(), "hello");
+    }
+    let paths: Vec<_> = origin.seen().iter().map(|seen| seen.head.word(1).to_owned()).collect();
+    assert_eq!(paths, ["/hold/0", "/hold/5"]);
+    assert_eq!((evenkeel.failures("client_gone"), evenkeel.waiting(), evenkeel.in_flight()), (4.0, 0, 0));
+    for line in evenkeel.requests(6).iter().filter(|line| line["status"] != 200) {
+        assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()), "{line}");
+    }
+}
+
 #[test]
 fn a_stale_connection_does_not_cost_a_request_its_room() {
     let (broken, go) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
