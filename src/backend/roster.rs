@@ -185,6 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_starts_slowly() {
+        let slow_start = Some(Duration::from_secs(60));
+        let roster = Roster::new(Policy { initial: Health::UP, slow_start, ..Policy::default() });
+        let both = backends(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)]);
+        let weights = |roster: &Roster| roster.load().candidates().map(|c| c.weight).collect::<Vec<_>>();
+        roster.set_members(&both);
+        let long_ago = super::super::millis().wrapping_sub(120_000);
+        for member in roster.load().members() {
+            member.state.eligible_since.store(long_ago, std::sync::atomic::Ordering::Relaxed);
+        }
+        roster.refresh();
+        assert_eq!(weights(&roster), [1, 1]);
+        roster.set_members(&both[1..]);
+        roster.set_members(&both);
+        assert_eq!(weights(&roster), [1, 20]);
+    }
+
+    #[test]
     fn a_weight_of_0_drains() {
         let (roster, lease) = lived_in();
         roster.set_members(&backends(&[("10.0.0.1:80", 0), ("10.0.0.2:80", 1)]));
