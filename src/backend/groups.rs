@@ -7,7 +7,7 @@ use super::{Candidate, Group, Member, Policy, ramp};
 use crate::config::{Percent, WhenUnavailable};
 
 /// The groups to pick from, the preferred first, and whether health was left out of account.
-pub(super) fn groups(members: &[Member], policy: &Policy, now: u32) -> (Vec<Group>, bool) {
+pub(super) fn groups(members: &[Member], policy: &Policy, now: u64) -> (Vec<Group>, bool) {
     let tiers = tiers(members, policy);
     let Some(trust) = Trust::of(&tiers, policy) else {
         return (Vec::new(), false);
@@ -122,7 +122,7 @@ fn finish(
     groups: Vec<(&Zone<'_>, f64)>,
     members: &[Member],
     policy: &Policy,
-    now: u32,
+    now: u64,
     fails_open: bool,
 ) -> Vec<Group> {
     let pool_weight = members.iter().map(|member| member.backend.weight as u64).sum();
@@ -141,7 +141,7 @@ fn finish(
     finished
 }
 
-fn candidate(member: &Member, policy: &Policy, now: u32, ramping: bool) -> Candidate {
+fn candidate(member: &Member, policy: &Policy, now: u64, ramping: bool) -> Candidate {
     let step = if ramping { member.state.ramp(now, policy.slow_start) } else { 1 };
     Candidate {
         backend: Arc::clone(&member.backend),
@@ -152,7 +152,7 @@ fn candidate(member: &Member, policy: &Policy, now: u32, ramping: bool) -> Candi
 
 impl Member {
     /// Whether its share still grows.
-    pub(super) fn ramping(&self, policy: &Policy, now: u32) -> bool {
+    pub(super) fn ramping(&self, policy: &Policy, now: u64) -> bool {
         self.state.eligible() && self.state.ramp(now, policy.slow_start) < ramp::STEPS
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::{BackendState, clock};
+use super::{Averaging, BackendState, clock};
 
 /// A failure counts as so many times what the pool's backends typically take: one that fails fast must not look fast.
 const FAILED_AS: u32 = 10;
@@ -83,7 +83,7 @@ impl Lease {
         let Some(averaging) = pool.averaging() else {
             return;
         };
-        let now = clock::millis();
+        let now = clock::wrapped_millis();
         match self.outcome {
             Outcome::Cancelled => {}
             Outcome::Succeeded => {
@@ -93,7 +93,8 @@ impl Lease {
             // Not into what is typical, or a failure would count ten times more with every failure.
             Outcome::Failed => {
                 let slow = pool.typical().map_or(FAILED_BLINDLY_AS, |typical| typical * FAILED_AS);
-                self.backend.latency.observe(after.max(slow), now, averaging);
+                // At once, even where peaks are averaged out.
+                self.backend.latency.observe(after.max(slow), now, Averaging { peak: true, ..averaging });
             }
         }
     }

@@ -20,7 +20,7 @@ mod snapshot;
 mod state;
 
 pub use attributes::Attributes;
-pub(crate) use clock::millis;
+pub(crate) use clock::wrapped_millis;
 pub use counts::Counts;
 pub use health::{Change, Health, Thresholds};
 pub(crate) use latency::{Averaging, Fading};

@@ -20,7 +20,9 @@ pub struct PoolState {
     /// How many attempts there may be; [`NO_LIMIT`] and they are not counted.
     limit: AtomicUsize,
     in_flight: AtomicUsize,
+    /// Everybody who waits for room, and those of them who wait in line, for their first attempt.
     waiting: AtomicUsize,
+    line: AtomicUsize,
     /// Who is first in line has it, and the others wait for it in their order.
     turn: Mutex<()>,
     room: Notify,
@@ -38,6 +40,7 @@ impl Default for PoolState {
             limit: AtomicUsize::new(NOT_COUNTED),
             in_flight: AtomicUsize::default(),
             waiting: AtomicUsize::default(),
+            line: AtomicUsize::default(),
             turn: Mutex::default(),
             room: Notify::default(),
             averaging: AtomicU64::default(),
@@ -107,10 +110,20 @@ impl PoolState {
         }
     }
 
-    /// Join the line, unless so many wait already.
+    /// Requests that wait for their first attempt, in line.
+    pub(crate) fn line(&self) -> usize {
+        self.line.load(SeqCst)
+    }
+
+    /// Join the line, unless so many are in it already.
     pub(crate) fn line_up(&self, size: u32) -> Option<Place<'_>> {
-        let joined = self.waiting.fetch_update(SeqCst, SeqCst, |n| (n < size as usize).then_some(n + 1));
-        joined.is_ok().then(|| Place(self))
+        let joined = self.line.fetch_update(SeqCst, SeqCst, |n| (n < size as usize).then_some(n + 1));
+        joined.is_ok().then(|| Place::new(self, true))
+    }
+
+    /// Wait beside the line, for a second attempt.
+    pub(crate) fn stand_by(&self) -> Place<'_> {
+        Place::new(self, false)
     }
 
     /// Measure latencies from now on.
@@ -146,23 +159,34 @@ impl PoolState {
     }
 }
 
-/// A place in the line of those who wait for room; given up when dropped.
-pub(crate) struct Place<'a>(&'a PoolState);
+/// A place among those who wait for room; given up when dropped.
+pub(crate) struct Place<'a> {
+    pool: &'a PoolState,
+    in_line: bool,
+}
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn new(pool: &'a PoolState, in_line: bool) -> Self {
+        pool.waiting.fetch_add(1, SeqCst);
+        Place { pool, in_line }
+    }
+
     /// Wait to be the first in line. Turns come in the order in which they were first waited for, and end with the guard.
-    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.0.turn.lock().await
+    pub(crate) async fn turn(&self) -> MutexGuard<'a, ()> {
+        self.pool.turn.lock().await
     }
 
     /// Wait for room to be given back, from this call on.
-    pub(crate) fn called(&self) -> Notified<'_> {
-        self.0.room.notified()
+    pub(crate) fn called(&self) -> Notified<'a> {
+        self.pool.room.notified()
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, SeqCst);
+        self.pool.waiting.fetch_sub(1, SeqCst);
+        if self.in_line {
+            self.pool.line.fetch_sub(1, SeqCst);
+        }
     }
 }

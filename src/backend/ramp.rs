@@ -10,11 +10,11 @@ pub(super) type Step = u64;
 
 /// The step this many milliseconds after the backend became eligible: linear, and never nothing, or it would get no request
 /// that warms it up.
-pub(super) fn step(elapsed: u32, slow_start: Option<Duration>) -> Step {
+pub(super) fn step(elapsed: u64, slow_start: Option<Duration>) -> Step {
     let Some(length) = slow_start.map(|length| length.as_millis() as u64).filter(|length| *length > 0) else {
         return STEPS;
     };
-    (u64::from(elapsed) * STEPS / length).clamp(1, STEPS)
+    (elapsed.saturating_mul(STEPS) / length).clamp(1, STEPS)
 }
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod tests {
     fn grows_linearly_from_one_step_to_all() {
         let at = |millis| step(millis, Some(Duration::from_secs(30)));
         assert_eq!([at(0), at(1_500), at(3_000), at(15_000), at(29_999)], [1, 1, 2, 10, 19]);
-        assert_eq!([at(30_000), at(u32::MAX)], [STEPS, STEPS]);
+        assert_eq!([at(30_000), at(u64::MAX)], [STEPS, STEPS]);
         assert_eq!(step(0, None), STEPS);
         assert_eq!(step(0, Some(Duration::ZERO)), STEPS);
     }

@@ -191,7 +191,7 @@ mod tests {
         let both = backends(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)]);
         let weights = |roster: &Roster| roster.load().candidates().map(|c| c.weight).collect::<Vec<_>>();
         roster.set_members(&both);
-        let long_ago = super::super::millis().wrapping_sub(120_000);
+        let long_ago = u64::wrapping_sub(super::super::clock::millis(), 120_000);
         for member in roster.load().members() {
             member.state.eligible_since.store(long_ago, std::sync::atomic::Ordering::Relaxed);
         }
@@ -235,7 +235,7 @@ mod tests {
         let (roster, _lease) = lived_in();
         let (first, second) = (state(&roster, "10.0.0.1:80"), state(&roster, "10.0.0.2:80"));
         let expected = |state: &BackendState| {
-            let micros = state.expected_micros(super::super::millis(), Fading::over(Decay::default()));
+            let micros = state.expected_micros(super::super::wrapped_millis(), Fading::over(Decay::default()));
             (micros / 1e3).round() as u32
         };
         assert_eq!((expected(&first), expected(&second)), (7, 7), "nothing is known of the second: it is typical");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,11 +24,11 @@ pub struct BackendState {
     in_flight: AtomicU32,
     /// How many there may be; `u32::MAX` for any number.
     max_in_flight: AtomicU32,
-    /// When it last became eligible, in [`clock`] milliseconds.
-    pub(super) eligible_since: AtomicU32,
     pub(super) pool: Arc<PoolState>,
     pub(super) latency: Latency,
     pub(super) attempts: Attempts,
+    /// When it last became eligible, in [`clock`] milliseconds.
+    pub(super) eligible_since: AtomicU64,
     address: SocketAddr,
     /// The address as text, the way logs, metrics and headers show it.
     label: String,
@@ -51,7 +51,7 @@ impl BackendState {
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             max_in_flight: AtomicU32::new(u32::MAX),
-            eligible_since: AtomicU32::new(clock::millis()),
+            eligible_since: AtomicU64::new(clock::millis()),
             pool: Arc::clone(pool),
             latency: Latency::default(),
             attempts: Attempts::default(),
@@ -206,7 +206,7 @@ impl BackendState {
     }
 
     /// How far it has come on its way to its full share.
-    pub(super) fn ramp(&self, now: u32, slow_start: Option<Duration>) -> ramp::Step {
+    pub(super) fn ramp(&self, now: u64, slow_start: Option<Duration>) -> ramp::Step {
         ramp::step(now.wrapping_sub(self.eligible_since.load(Relaxed)), slow_start)
     }
 

@@ -20,7 +20,7 @@ impl Pool {
     /// Why there is nobody; never while an admitted backend with room is left to try and nobody waits for it.
     pub async fn acquire_or_wait(&self, pick: &Pick<'_>, deadline: Instant) -> Result<Lease, Unavailable> {
         // Nobody overtakes those who wait.
-        if self.roster.pool().waiting() == 0 || self.queue.is_none() || pick.again {
+        if self.roster.pool().line() == 0 || self.queue.is_none() || pick.again {
             match self.acquire(pick) {
                 Err(Unavailable::Full) => {}
                 decided => return decided,
@@ -35,7 +35,11 @@ impl Pool {
     async fn wait(&self, pick: &Pick<'_>, queue: Queue, deadline: Instant) -> Result<Lease, Unavailable> {
         let until = deadline.min(Instant::now() + queue.timeout);
         let too_late = if until < deadline { Unavailable::QueueTimeout } else { Unavailable::Deadline };
-        let place = self.roster.pool().line_up(queue.size).ok_or(Unavailable::Full)?;
+        let state = self.roster.pool();
+        let place = match pick.again {
+            true => state.stand_by(),
+            false => state.line_up(queue.size).ok_or(Unavailable::Full)?,
+        };
         // Kept until there is room for us: who is next then looks for itself, and finds what else was given back meanwhile.
         // But not by a second attempt, which came before them all, and may need the room of other backends than they.
         let _turn = match pick.again {

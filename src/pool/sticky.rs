@@ -91,6 +91,11 @@ impl Stickiness {
         &self.cookie
     }
 
+    /// Whether a cookie's value names one of our backends.
+    pub fn names_a_backend(&self, value: &[u8]) -> bool {
+        value.try_into().is_ok_and(|token: &Token| self.tokens.load().backends.contains_key(token))
+    }
+
     /// The backend that a cookie's value names, if it is one of ours.
     pub(super) fn find(&self, value: &[u8]) -> Option<Arc<BackendState>> {
         let token: &Token = value.try_into().ok()?;

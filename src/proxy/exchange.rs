@@ -20,7 +20,7 @@ use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::ctx::{Attempt, Ctx, FailedAttempt};
 use crate::filter::Filter;
-use crate::pool::{Pick, Pool, Unavailable};
+use crate::pool::{Pick, Pool, Stickiness, Unavailable};
 use crate::reason::Reason;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
@@ -131,7 +131,7 @@ impl Exchange {
     async fn lease(&self, session: &Session, pool: &Pool) -> std::result::Result<Lease, Unavailable> {
         let header = session.req_header();
         let key = key::of(pool.key(), header, self.ctx.client);
-        let cookie = pool.sticky().and_then(|sticky| key::cookie(header, sticky.cookie()));
+        let cookie = pool.sticky().and_then(|sticky| presented(header, sticky));
         let again = !self.ctx.failed.is_empty();
         let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again };
         pool.acquire_or_wait(&pick, pool.deadline(self.ctx.started)).await
@@ -140,7 +140,7 @@ impl Exchange {
     /// The cookie that binds the client to the backend that answers, if it needs one.
     pub(super) fn sticky_cookie(&self, session: &Session) -> Option<String> {
         let sticky = self.ctx.pool.as_ref()?.sticky()?;
-        let presented = key::cookie(session.req_header(), sticky.cookie());
+        let presented = presented(session.req_header(), sticky);
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         sticky.set_cookie(self.ctx.lease.as_ref()?, presented, &self.ctx.tried, tls)
     }
@@ -222,6 +222,11 @@ impl Exchange {
         }
         self.ctx.lease = None;
     }
+}
+
+/// The cookie by which a client names its backend.
+fn presented<'a>(header: &'a RequestHeader, sticky: &'a Stickiness) -> Option<&'a [u8]> {
+    key::cookies(header, sticky.cookie()).find(|value| sticky.names_a_backend(value))
 }
 
 fn reason(unavailable: Unavailable) -> Reason {

@@ -31,7 +31,7 @@ impl Key<'_> {
 }
 
 /// The first of these parts that the request has and that is not empty.
-pub(super) fn of<'a>(sources: &[KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
+pub(super) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
     let found = sources.iter().map(|source| match source {
         // HTTP/2 has it in `:authority`.
         KeySource::Header(name) if name == HOST.as_str() => part(authority(request).map(str::as_bytes)),
@@ -53,17 +53,22 @@ fn part(value: Option<&[u8]>) -> Key<'_> {
 }
 
 /// The value of the first cookie of this name.
-pub(super) fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
+fn cookie<'a>(request: &'a RequestHeader, name: &'a str) -> Option<&'a [u8]> {
+    cookies(request, name).next()
+}
+
+/// The values of all cookies of this name: another application may have set one for a path of its own.
+pub(super) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = request.headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    value_of(pairs.map(<[u8]>::trim_ascii), name)
+    values_of(pairs.map(<[u8]>::trim_ascii), name)
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a [u8]> {
-    value_of(query.as_bytes().split(|byte| *byte == b'&'), name)
+fn parameter<'a>(query: &'a str, name: &'a str) -> Option<&'a [u8]> {
+    values_of(query.as_bytes().split(|byte| *byte == b'&'), name).next()
 }
 
-fn value_of<'a>(mut pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
-    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+fn values_of<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 #[cfg(test)]
@@ -95,6 +100,13 @@ mod tests {
         assert_eq!(of(&[KeySource::Header("x-none".into()), KeySource::Path]), b"/cart");
         assert_eq!(of(&[KeySource::Header("x-empty".into()), KeySource::Query("empty".into())]), b"");
         assert_eq!(of(&[KeySource::Cookie("si".into())]), b"", "a name is whole");
+    }
+
+    /// Stickiness was lost to a cookie of the same name that another application had set for a path of its own.
+    #[test]
+    fn all_cookies_of_a_name_are_found() {
+        let request = request(b"/", &[("cookie", "lb=theirs; a=1; lb=ours"), ("cookie", "lb=late")]);
+        assert_eq!(cookies(&request, "lb").collect::<Vec<_>>(), [&b"theirs"[..], b"ours", b"late"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod response;
 mod retry;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -33,8 +34,11 @@ use crate::reason::Reason;
 pub use exchange::Exchange;
 pub use generation::{Action, Generation, Route};
 
-/// The group of connections that were opened because a kept one turned out stale, and may be the last that works.
-const FRESH_GROUP: u64 = 1;
+/// Numbers groups of connections of one: each is opened because a kept one turned out stale, as any other that is kept may be.
+static FRESH_GROUP: AtomicU64 = AtomicU64::new(1);
+
+/// How long such a connection is kept, though nobody will find it again.
+const FRESH_IDLE: Duration = Duration::from_secs(1);
 
 /// The proxy: finds the route of a request, asks its pool for a backend, forwards, and tells what happened.
 pub struct Proxy {
@@ -128,7 +132,8 @@ impl ProxyHttp for Proxy {
         }
         let mut peer = pool.peer(&lease, left.max(Duration::from_millis(1)));
         if exchange.needs_fresh_connection() {
-            peer.group_key = FRESH_GROUP;
+            peer.group_key = FRESH_GROUP.fetch_add(1, Relaxed);
+            peer.options.idle_timeout = Some(FRESH_IDLE);
         }
         if session.is_upgrade_req() {
             // Pingora has one timeout for the answer and for the tunnel after it.

@@ -11,7 +11,7 @@
 use super::Algorithm;
 use super::drawing::Drawing;
 use super::load::least;
-use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, wrapped_millis};
 use crate::config::{Choices, LeastTime};
 
 /// Compares average times.
@@ -44,7 +44,7 @@ impl Algorithm for ShortestTime {
 
     #[inline]
     fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
-        let now = millis();
+        let now = wrapped_millis();
         let cost = |c: &Candidate| c.cost(now, self.fading);
         least(candidates, drawing, self.choices, cost, |a, b| a < b)
     }

@@ -9,7 +9,7 @@
 
 use super::Algorithm;
 use super::drawing::Drawing;
-use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, millis};
+use crate::backend::{Averaging, Candidate, Fading, Group, PoolState, wrapped_millis};
 use crate::config::Decay;
 
 /// Draws two and takes the one that can be expected to answer sooner.
@@ -41,7 +41,7 @@ impl Algorithm for Sooner {
     #[inline]
     fn draw(&self, drawing: &Drawing, candidates: &[Candidate], _: u64, _: u32) -> usize {
         let (first, second) = drawing.two();
-        let now = millis();
+        let now = wrapped_millis();
         let cost = |place: usize| candidates.get(place).map(|c| c.cost(now, self.fading));
         match (cost(first), cost(second)) {
             (Some(a), Some(b)) if b < a => second,

@@ -175,7 +175,7 @@ fn a_second_attempt_that_waits_holds_up_nobody() {
         _ => exchange.ok("backup"),
     });
     let backends = [(good.address, "max_in_flight: 1"), (backup.address, "backup: true, max_in_flight: 1")];
-    let evenkeel = Evenkeel::start(&pool_of(&backends, "queue: { timeout: 10s }"));
+    let evenkeel = Evenkeel::start(&pool_of(&backends, "queue: { size: 1, timeout: 10s }"));
     let mut first = line(&evenkeel, &gate, 0);
     let mut twice = evenkeel.client();
     twice.ask("/close", "");

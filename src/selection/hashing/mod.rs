@@ -118,7 +118,9 @@ impl Bound {
             candidate.is_some_and(|c| f64::from(c.state.in_flight()) < (allowed * c.weight as f64).ceil())
         };
         let asked = (nth..nth.saturating_add(ASKED)).map(|nth| of.table.nth(hash, nth));
-        asked.into_iter().find(within).or_else(|| (0..candidates.len()).find(within))
+        let first = of.table.nth(hash, nth);
+        let anybody = (0..candidates.len()).map(|step| (first + step) % candidates.len());
+        asked.into_iter().find(within).or_else(|| anybody.into_iter().find(within))
     }
 }
 
