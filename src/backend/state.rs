@@ -78,7 +78,7 @@ impl BackendState {
         Arc::ptr_eq(&self.pool, pool)
     }
 
-    /// Whether it may be picked now; a pool that [fails open](Snapshot::fails_open) picks the sick as well. Free of side effects;
+    /// Whether it may be picked now; a pool that [fails open](super::Snapshot::fails_open) picks the sick as well. Free of side effects;
     /// one to three atomic reads.
     #[inline]
     pub fn admitted(&self) -> bool {
@@ -91,7 +91,7 @@ impl BackendState {
         self.eligible.load(Relaxed)
     }
 
-    /// Whether it may have another request in flight, as far as its own limit goes; the pool's is asked as a [`Lease`] begins.
+    /// Whether it may have another request in flight, as far as its own limit goes; the pool's is asked as a [`Lease`](super::Lease) begins.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.in_flight.load(SeqCst) < self.max_in_flight.load(Relaxed)
@@ -157,7 +157,7 @@ impl BackendState {
     }
 
     /// Take in the result of a probe; `Err` carries its reason. Returns the change that it made, if any: the caller then
-    /// refreshes the [`Roster`], or picks go on as before.
+    /// refreshes the [`Roster`](super::Roster), or picks go on as before.
     pub fn observe(&self, result: Result<(), String>, thresholds: Thresholds) -> Option<Change> {
         let counter = match result {
             Ok(()) => &self.probes.passed,
