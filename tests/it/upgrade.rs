@@ -32,8 +32,8 @@ const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n
 #[test]
 fn a_websocket_echoes_and_outlives_every_other_timeout() {
     let origin = echo();
-    let timeouts = "timeouts: { connect: 1s, read: 1s, write: 1s, request: 1s, tunnel: 60s }";
-    let limits = "limits: { idle_timeout: 1s, body_timeout: 1s, write_timeout: 1s }\n";
+    let timeouts = "timeouts: { connect: 300ms, read: 300ms, write: 300ms, request: 300ms, tunnel: 60s }";
+    let limits = "limits: { idle_timeout: 1s, body_timeout: 300ms, write_timeout: 300ms }\n";
     let evenkeel = Evenkeel::start(&(limits.to_owned() + &pool(&[origin.address], timeouts)));
     let mut client = evenkeel.client();
     let response = client.send(UPGRADE).read();
