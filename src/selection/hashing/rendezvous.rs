@@ -135,8 +135,8 @@ impl Seed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::{hash, nth};
-    use super::super::testing::{self, Set, Table, count, keys};
+    use super::super::hash::hash;
+    use super::super::testing::{self, Set, Table, count};
     use super::*;
 
     impl Table for Rendezvous {
@@ -230,14 +230,8 @@ mod tests {
         testing::takes_anything::<Rendezvous>();
     }
 
-    /// Asking again reaches the others, too, in proportion.
     #[test]
     fn who_is_refused_asks_again() {
-        let table = Rendezvous::build(&Set::equal(10).nodes());
-        let refused = keys(20_000).into_iter().map(|key| hash(&key)).filter(|&key| table.at(key) == Some(3));
-        let second = count(refused.map(|key| table.at(nth(key, 1)).unwrap()), 10);
-        let off = testing::deviations(&second, &table.shares(10));
-        println!("second choices {second:?}: χ² is {off:.2} σ off");
-        assert!(off < 4.0, "{second:?}");
+        testing::who_is_refused_asks_again::<Rendezvous>();
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use pingora_core::protocols::l4::socket::SocketAddr;
 
+use super::HashTable;
 use super::node::Node;
 
 /// Seed of the keys, of the shuffles and of the weights.
@@ -189,6 +190,16 @@ pub(super) fn takes_anything<T: Table>() {
     let mut backwards = twice.clone();
     backwards.0.reverse();
     assert_eq!(twice.owners::<T>(&keys(1000)), backwards.owners::<T>(&keys(1000)));
+}
+
+/// Asking again reaches the others, too, in proportion.
+pub(super) fn who_is_refused_asks_again<T: Table + HashTable>() {
+    let table = T::build(&Set::equal(10).nodes());
+    let refused = keys(20_000).into_iter().map(|key| T::hash(&key)).filter(|&hash| table.nth(hash, 0) == 3);
+    let second = count(refused.map(|hash| table.nth(hash, 1)), 10);
+    let off = deviations(&second, &table.shares(10));
+    println!("seed {SEED:#x}: second choices {second:?}: χ² is {off:.2} σ off");
+    assert!(off < 4.0, "{second:?}");
 }
 
 /// How often each of so many backends is among these.
