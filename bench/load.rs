@@ -12,7 +12,9 @@
 //! second time, except what a kept connection, closed by the server meanwhile, did not take over at all. On SIGINT no more
 //! requests are sent, and the report is about those that were.
 
-use std::collections::BTreeMap;
+#[path = "load/tally.rs"]
+mod tally;
+
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ use tokio::net::TcpStream;
 use tokio::signal;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+use tally::{Kind, Outcome, Tally};
 
 /// Sends requests at their time, whatever becomes of them, and prints what became of them as JSON.
 #[derive(Debug, StructOpt)]
@@ -82,20 +86,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-/// Why there was no good answer: a word that is counted.
-type Kind = String;
 type Sender = SendRequest<Empty<Bytes>>;
-
-/// What became of one request.
-struct Outcome {
-    /// How long after it was due it was begun: large only if this program or its machine is too busy.
-    late: Duration,
-    /// All connections were in use.
-    waited: bool,
-    latency: Duration,
-    /// The X-Origin of a good answer, or why there is none.
-    result: Result<Option<String>, Kind>,
-}
 
 struct Client {
     address: (String, u16),
@@ -209,59 +200,10 @@ async fn arrive(options: &Options, client: Arc<Client>, outcomes: mpsc::Unbounde
             let latency = if result.is_ok() { due.elapsed().min(timeout) } else { timeout };
             if due >= counted {
                 // The receiver outlives all senders.
-                let _ = outcomes.send(Outcome { late, waited, latency, result });
+                let _ = outcomes.send(Outcome { due: due - counted, late, waited, latency, result });
             }
         });
     }
-}
-
-#[derive(Default)]
-struct Tally {
-    latencies: Vec<Duration>,
-    late: Vec<Duration>,
-    waited: usize,
-    ok: usize,
-    failures: BTreeMap<Kind, usize>,
-    origins: BTreeMap<String, usize>,
-}
-
-impl Tally {
-    fn add(&mut self, outcome: Outcome) {
-        self.latencies.push(outcome.latency);
-        self.late.push(outcome.late);
-        self.waited += usize::from(outcome.waited);
-        match outcome.result {
-            Ok(origin) => {
-                self.ok += 1;
-                *self.origins.entry(origin.unwrap_or_default()).or_default() += 1;
-            }
-            Err(kind) => *self.failures.entry(kind).or_default() += 1,
-        }
-    }
-
-    fn report(mut self) -> serde_json::Value {
-        self.latencies.sort_unstable();
-        self.late.sort_unstable();
-        serde_json::json!({
-            "sent": self.latencies.len(),
-            "ok": self.ok,
-            "failures": self.failures,
-            "p50_ms": percentile(&self.latencies, 0.5),
-            "p90_ms": percentile(&self.latencies, 0.9),
-            "p99_ms": percentile(&self.latencies, 0.99),
-            "p999_ms": percentile(&self.latencies, 0.999),
-            "max_ms": percentile(&self.latencies, 1.0),
-            "late_p99_ms": percentile(&self.late, 0.99),
-            "waited": self.waited,
-            "origins": self.origins,
-        })
-    }
-}
-
-/// The smallest of the sorted values that at least this share of them does not exceed, in milliseconds; exact.
-fn percentile(sorted: &[Duration], share: f64) -> Option<f64> {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).map(|value| value.as_micros() as f64 / 1000.0)
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {

@@ -10,13 +10,27 @@
 //!
 //! When a request will be done is known when it comes: from when the workers are free, and from its own service time. So
 //! one sleep until then is all there is to it, and how exactly timers wake up does not add up.
+//!
+//! With `--fault`, SIGUSR1 makes something go wrong with all addresses of the process, and SIGUSR2 ends that:
+//!
+//! ```text
+//! origin 127.0.0.1:9001=5ms --fault errors=0.5 --count & sleep 5; kill -USR1 $!; sleep 30; kill -INT $!
+//! ```
+
+#[path = "origin/deaf.rs"]
+mod deaf;
+#[path = "origin/fault.rs"]
+mod fault;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::convert::Infallible;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::future::pending;
+use std::io::{self, Write};
+use std::net::{self, SocketAddr};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,9 +40,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use structopt::StructOpt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
+
+use fault::{Fault, Switch};
 
 /// Serves HTTP/1.1 at every address, a few requests at a time, until it is ended. Prints the addresses.
 #[derive(Debug, StructOpt)]
@@ -46,6 +64,14 @@ struct Options {
     /// The same seed gives the same service times, in the order of the requests at an address
     #[structopt(long, default_value = "1")]
     seed: u64,
+    /// What goes wrong from a SIGUSR1 to a SIGUSR2: slow=TIMES, errors=SHARE (a 500 at once), reset, hang, drip (the body, a
+    /// byte each second), drip_header, syn_drop (connections end, new ones are dropped) or blackhole (those that are there
+    /// are silent, new ones are dropped)
+    #[structopt(long)]
+    fault: Option<Fault>,
+    /// At the end, print as JSON how many requests each address got, and how many of them while something was wrong
+    #[structopt(long)]
+    count: bool,
 }
 
 fn place(text: &str) -> Result<(SocketAddr, Duration), String> {
@@ -66,47 +92,124 @@ struct Workers {
 
 impl Workers {
     /// Gives the next request to the worker that is free first, and says when it will be done.
-    fn take(&mut self, now: Instant) -> Instant {
+    fn take(&mut self, now: Instant, slower: f64) -> Instant {
         let free = self.free.pop().map_or(now, |Reverse(free)| free.max(now));
         let factor = if self.constant { 1.0 } else { -(1.0 - self.random.f64()).ln() };
-        let done = free + self.service.mul_f64(factor);
+        let done = free + self.service.mul_f64(factor * slower);
         self.free.push(Reverse(done));
         done
     }
 }
 
-async fn listen(listener: TcpListener, workers: Workers) {
-    let name = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    let (name, workers) = (Bytes::from(name), Arc::new(Mutex::new(workers)));
+/// One address, and what is known of it.
+struct Place {
+    name: String,
+    workers: Mutex<Workers>,
+    switch: Arc<Switch>,
+    requests: AtomicU64,
+    /// Of those, the ones that came while something was wrong.
+    faulty: AtomicU64,
+}
+
+impl Place {
+    fn take(&self, slower: f64) -> Instant {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), slower)
+    }
+
+    /// Whether chance, of this share, is against a request.
+    fn draws(&self, share: f64) -> bool {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).random.f64() < share
+    }
+}
+
+async fn listen(listener: TcpListener, place: Arc<Place>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, name.clone(), Arc::clone(&workers)))),
-            Err(error) => {
-                // No more file descriptors, most likely: some may be closed soon.
-                eprintln!("origin: cannot accept: {error}");
-                sleep(Duration::from_millis(100)).await;
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&place)))),
+                Err(error) => {
+                    // No more file descriptors, most likely: some may be closed soon.
+                    eprintln!("origin: cannot accept: {error}");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            },
+            () = place.switch.until_deaf() => {
+                if let Err(error) = stay_deaf(&listener, &place.switch).await {
+                    eprintln!("origin: {}: cannot drop connections: {error}", place.name);
+                    return;
+                }
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, name: Bytes, workers: Arc<Mutex<Workers>>) {
-    let answer = |_: Request<Incoming>| {
-        let done = workers.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
-        let name = name.clone();
-        async move {
-            sleep_until(done).await;
-            let response =
-                Response::builder().header("X-Origin", name.as_ref()).body(Full::new(Bytes::from_static(b"done\n")));
-            Ok::<_, Infallible>(response.expect("an address is a valid header"))
-        }
-    };
+async fn stay_deaf(listener: &TcpListener, switch: &Switch) -> io::Result<()> {
+    let _kept = deaf::deafen(listener).await?;
+    switch.until(false).await;
+    deaf::hear_again(listener)
+}
+
+async fn serve(stream: TcpStream, place: Arc<Place>) {
     // A client that goes away is no matter of ours.
     let _ = stream.set_nodelay(true);
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+    // The same socket once more, for what is no proper answer.
+    let Ok(raw) = stream.as_fd().try_clone_to_owned().map(|raw| Arc::new(net::TcpStream::from(raw))) else { return };
+    let service = service_fn(|_: Request<Incoming>| answer(Arc::clone(&place), Arc::clone(&raw)));
+    tokio::select! {
+        _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service) => {}
+        () = place.switch.until_cut() => {}
+    }
+}
+
+/// An error ends the connection, and nothing more is sent.
+async fn answer(place: Arc<Place>, raw: Arc<net::TcpStream>) -> io::Result<Response<Full<Bytes>>> {
+    place.requests.fetch_add(1, Relaxed);
+    place.faulty.fetch_add(u64::from(place.switch.is_on()), Relaxed);
+    let mut slower = 1.0;
+    match place.switch.active() {
+        Some(Fault::Slow(times)) => slower = times,
+        Some(Fault::Errors(share)) if place.draws(share) => return response(&place, 500, "error\n"),
+        Some(Fault::Hang | Fault::SynDrop | Fault::Blackhole) => pending().await,
+        Some(Fault::Reset) => {
+            // What is closed like this is reset, whatever has been read and sent.
+            SockRef::from(&*raw).set_linger(Some(Duration::ZERO))?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Some(Fault::Drip) => return drip(&place, &raw, DRIPPED_HEADER.len()).await,
+        Some(Fault::DripHeader) => return drip(&place, &raw, 0).await,
+        Some(Fault::Errors(_)) | None => {}
+    }
+    sleep_until(place.take(slower)).await;
+    response(&place, 200, "done\n")
+}
+
+fn response(place: &Place, status: u16, body: &'static str) -> io::Result<Response<Full<Bytes>>> {
+    let response = Response::builder().status(status).header("X-Origin", &place.name);
+    response.body(Full::new(Bytes::from_static(body.as_bytes()))).map_err(io::Error::other)
+}
+
+const DRIPPED_HEADER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n";
+const DRIPPED_BODY: &[u8] = &[b'.'; 60];
+
+/// After its usual time, sends this many bytes at once and the others one each second, past hyper. Returns when all are
+/// sent, or nobody takes them.
+async fn drip(place: &Place, mut raw: &net::TcpStream, at_once: usize) -> io::Result<Response<Full<Bytes>>> {
+    sleep_until(place.take(1.0)).await;
+    let bytes = [DRIPPED_HEADER, DRIPPED_BODY].concat();
+    let (begin, rest) = bytes.split_at(at_once);
+    raw.write_all(begin)?;
+    for byte in rest {
+        sleep(Duration::from_secs(1)).await;
+        raw.write_all(&[*byte])?;
+    }
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let switch = Arc::new(Switch::new(options.fault));
+    // Before the addresses are printed: who has seen them may send a signal.
+    let (mut begins, mut ends) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
+    let mut places = Vec::new();
     for (number, (address, service)) in options.places.iter().enumerate() {
         let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
         let workers = Workers {
@@ -115,10 +218,41 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             constant: options.constant,
             random: fastrand::Rng::with_seed(options.seed.wrapping_add(number as u64)),
         };
-        println!("{}", listener.local_addr()?);
-        tokio::spawn(listen(listener, workers));
+        let place = Arc::new(Place {
+            name: listener.local_addr()?.to_string(),
+            workers: Mutex::new(workers),
+            switch: Arc::clone(&switch),
+            requests: AtomicU64::new(0),
+            faulty: AtomicU64::new(0),
+        });
+        println!("{}", place.name);
+        places.push(Arc::clone(&place));
+        tokio::spawn(listen(listener, place));
     }
-    Ok(tokio::signal::ctrl_c().await?)
+    loop {
+        tokio::select! {
+            _ = begins.recv() => turn(&switch, true),
+            _ = ends.recv() => turn(&switch, false),
+            interrupted = tokio::signal::ctrl_c() => break interrupted?,
+        }
+    }
+    if options.count {
+        println!("{}", counts(&places));
+    }
+    Ok(())
+}
+
+fn turn(switch: &Switch, broken: bool) {
+    switch.set(broken);
+    println!("{}", if broken { "broken" } else { "well" });
+}
+
+fn counts(places: &[Arc<Place>]) -> serde_json::Value {
+    let of = |place: &Place| {
+        let (requests, faulty) = (place.requests.load(Relaxed), place.faulty.load(Relaxed));
+        (place.name.clone(), serde_json::json!({ "requests": requests, "faulty": faulty }))
+    };
+    places.iter().map(|place| of(place)).collect()
 }
 
 fn main() -> ExitCode {

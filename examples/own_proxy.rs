@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use evenkeel::backend::{Lease, Outcome};
+use evenkeel::backend::{Failure, Lease, Outcome};
 use evenkeel::config::HealthCheck;
 use evenkeel::health::TcpCheck;
 use evenkeel::metrics::Metrics;
@@ -45,7 +45,7 @@ impl ProxyHttp for OwnProxy {
         let Ok(lease) = self.0.acquire(&Pick { tried: &ctx.tried, ..Pick::default() }) else {
             return Error::e_explain(HTTPStatus(503), "no backend");
         };
-        let peer = self.0.peer(&lease, self.0.timeouts().request);
+        let peer = self.0.peer(&lease, self.0.timeouts(), self.0.timeouts().request);
         ctx.tried.push(lease.backend().address().clone());
         ctx.lease = Some((lease, Instant::now()));
         Ok(peer)
@@ -53,7 +53,7 @@ impl ProxyHttp for OwnProxy {
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Attempts, mut e: Box<Error>) -> Box<Error> {
         if let Some((mut lease, began)) = ctx.lease.take() {
-            lease.report(Outcome::Failed, began.elapsed());
+            lease.report(Outcome::Failed(Failure::Connect), began.elapsed());
         }
         e.set_retry(ctx.tried.len() < usize::from(self.0.retry().attempts));
         e

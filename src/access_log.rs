@@ -203,6 +203,8 @@ struct Line<'a> {
     pool: Option<&'a str>,
     backend: Option<&'a str>,
     attempts: Vec<LoggedAttempt<'a>>,
+    /// Whose answer came first, where a second backend was asked beside a slow first: `won` is the second.
+    hedge: Option<&'static str>,
     reused: bool,
     connect_ms: Option<f64>,
     first_byte_ms: Option<f64>,
@@ -248,6 +250,7 @@ fn json(entry: &Entry<'_>) -> String {
         pool: ctx.pool().map(|pool| pool.name()),
         backend: ctx.backend().or(ctx.failed.last().map(|attempt| &attempt.backend)).map(|backend| backend.label()),
         attempts: failed.chain(last).collect(),
+        hedge: ctx.hedged.map(|won| if won { "won" } else { "lost" }),
         reused: ctx.attempt.reused,
         connect_ms: ctx.attempt.connect.map(millis),
         first_byte_ms: ctx.attempt.first_byte.map(millis),

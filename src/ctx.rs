@@ -8,6 +8,7 @@ use http::Extensions;
 use pingora_core::protocols::l4::socket::SocketAddr;
 
 use crate::backend::{BackendState, Lease};
+use crate::config::Priority;
 use crate::pool::Pool;
 use crate::reason::Reason;
 
@@ -20,8 +21,11 @@ pub struct Ctx {
     /// Whether the peer is one of `trusted_proxies`, so that its `X-Forwarded-*` count.
     pub(crate) trusted: bool,
     pub(crate) request_id: RequestId,
+    /// How long its client gives it, if it says so.
+    pub(crate) given: Option<Duration>,
     /// The pool that its route leads to.
     pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) priority: Priority,
     /// The attempt under way.
     pub(crate) lease: Option<Lease>,
     pub(crate) attempt: Attempt,
@@ -29,6 +33,8 @@ pub struct Ctx {
     pub(crate) failed: Vec<FailedAttempt>,
     /// Backends not to be tried again.
     pub(crate) tried: Vec<SocketAddr>,
+    /// Whether a second backend was asked beside a slow first, and if so, whether its answer came first.
+    pub(crate) hedged: Option<bool>,
     /// Why it did not get its backend's answer.
     pub(crate) reason: Option<Reason>,
     /// Bytes of its body so far.
@@ -50,6 +56,8 @@ pub struct Attempt {
     pub first_byte: Option<Duration>,
     /// Whether its connection was kept from an earlier request.
     pub reused: bool,
+    /// Bytes of the request's body that it was given.
+    pub body: u64,
 }
 
 /// An attempt that failed.
@@ -104,14 +112,32 @@ impl Ctx {
             client: None,
             trusted: false,
             request_id: RequestId::Own([b'0'; 32]),
+            given: None,
             pool: None,
+            priority: Priority::default(),
             lease: None,
             attempt: Attempt::default(),
             failed: Vec::new(),
             tried: Vec::new(),
+            hedged: None,
             reason: None,
             body_received: 0,
             extensions: Extensions::new(),
+        }
+    }
+
+    /// A context for an attempt that runs beside another, with what is known of the request.
+    pub(crate) fn for_leg(&self) -> Self {
+        Ctx {
+            started: self.started,
+            client: self.client,
+            trusted: self.trusted,
+            request_id: self.request_id.clone(),
+            given: self.given,
+            pool: self.pool.clone(),
+            tried: self.tried.clone(),
+            extensions: self.extensions.clone(),
+            ..Ctx::new()
         }
     }
 
@@ -128,6 +154,17 @@ impl Ctx {
     /// The pool that its route leads to.
     pub fn pool(&self) -> Option<&Arc<Pool>> {
         self.pool.as_ref()
+    }
+
+    /// Who is sent away first when the pool has too much to do: its route's `priority`, unless a filter has changed it.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Make the request one of another priority. It counts where a filter does so in its `request_filter`: after that the request
+    /// has been let in, or not.
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.priority = priority;
     }
 
     /// The backend of the attempt under way.

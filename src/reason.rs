@@ -25,10 +25,18 @@ pub enum Reason {
     BackendClosed,
     /// 502: the backend answered with something that is not HTTP.
     BackendProtocol,
+    /// 502: the backend answered with a status after which another was to be asked.
+    BackendStatus,
     /// 503: no backend is admitted.
     NoBackend,
-    /// 503: `max_in_flight` is reached, the pool's or each backend's, and there is no place in the queue.
+    /// 503: `max_in_flight` is reached, the pool's or each backend's, and there is no queue.
     PoolFull,
+    /// 503: `max_in_flight` is reached, and as many wait as `queue.size` allows.
+    QueueFull,
+    /// 503: `max_connections` of the pool is reached.
+    ConnectionLimit,
+    /// 503: `concurrency` found that the pool takes no more without getting slow.
+    Overloaded,
     /// 503: there was no room within `queue.timeout`.
     QueueTimeout,
     /// 504: the backend could not be reached in time.
@@ -43,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 21] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -54,8 +62,12 @@ impl Reason {
         Reason::ConnectFailed,
         Reason::BackendClosed,
         Reason::BackendProtocol,
+        Reason::BackendStatus,
         Reason::NoBackend,
         Reason::PoolFull,
+        Reason::QueueFull,
+        Reason::ConnectionLimit,
+        Reason::Overloaded,
         Reason::QueueTimeout,
         Reason::ConnectTimeout,
         Reason::BackendTimeout,
@@ -76,8 +88,12 @@ impl Reason {
             Reason::ConnectFailed => "connect_failed",
             Reason::BackendClosed => "backend_closed",
             Reason::BackendProtocol => "backend_protocol",
+            Reason::BackendStatus => "backend_status",
             Reason::NoBackend => "no_backend",
             Reason::PoolFull => "pool_full",
+            Reason::QueueFull => "queue_full",
+            Reason::ConnectionLimit => "connection_limit",
+            Reason::Overloaded => "overloaded",
             Reason::QueueTimeout => "queue_timeout",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::BackendTimeout => "backend_timeout",
@@ -96,8 +112,13 @@ impl Reason {
             Reason::BodyTooLarge => 413,
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
-            Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol => 502,
-            Reason::NoBackend | Reason::PoolFull | Reason::QueueTimeout => 503,
+            Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol | Reason::BackendStatus => 502,
+            Reason::NoBackend
+            | Reason::PoolFull
+            | Reason::QueueFull
+            | Reason::ConnectionLimit
+            | Reason::Overloaded
+            | Reason::QueueTimeout => 503,
             Reason::ConnectTimeout | Reason::BackendTimeout | Reason::RequestTimeout => 504,
         }
     }

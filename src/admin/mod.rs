@@ -1,6 +1,9 @@
-//! What people see of a running process: health and readiness, metrics, and its state as JSON. Reads only.
+//! What people see of a running process: health and readiness, metrics, and its state as JSON. It changes nothing but what an
+//! operator drains.
 
 mod api;
+mod drain;
+mod guard;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,9 +17,11 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch;
 
 use crate::metrics::{BackendSample, Metrics, ScrapedFamilies};
+use crate::pool::Pool;
 use crate::proxy::Generation;
 
-pub use api::{BackendView, PoolView};
+pub use api::{BackendView, DrainView, PoolView};
+pub use drain::{ApiError, DrainAnswer};
 
 /// The admin pages.
 pub struct Admin {
@@ -38,7 +43,16 @@ const INDEX: &str = "evenkeel\n\n\
     /readyz            200 while it takes traffic, 503 while it starts or stops\n\
     /metrics           Prometheus metrics\n\
     /api/v1/pools      pools and their backends, as JSON\n\
-    /api/v1/listeners  addresses listened on, as JSON\n";
+    /api/v1/listeners  addresses listened on, as JSON\n\
+    /api/v1/pools/POOL/backends/BACKEND                one backend, as JSON\n\
+    POST /api/v1/pools/POOL/backends/BACKEND/drain     send it no new work; with Content-Type: application/json\n\
+    POST /api/v1/pools/POOL/backends/BACKEND/undrain   take that back\n";
+
+/// More than that is read of no request's body.
+const MAX_BODY: usize = 4096;
+
+/// How many backends `/readyz` names.
+const MAX_WARNINGS: usize = 20;
 
 type Page = (StatusCode, &'static str, Vec<u8>);
 
@@ -70,13 +84,26 @@ impl Admin {
         }
     }
 
+    /// About one backend: what it is, or a drain of it.
+    async fn backend(&self, session: &mut ServerSession, method: &Method, target: &drain::Target) -> Page {
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = session.read_request_body().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY {
+                return drain::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            }
+        }
+        let generation = self.generation.load_full();
+        target.answer(&generation, method, &session.req_header().headers, &body).await
+    }
+
     fn readiness(&self) -> Page {
         if *self.stopping.borrow() {
             text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
         } else if !*self.settled.borrow() {
             text(StatusCode::SERVICE_UNAVAILABLE, "starting: not every backend has been probed\n")
         } else {
-            text(StatusCode::OK, "ready\n")
+            text(StatusCode::OK, &format!("ready\n{}", warnings(&self.generation.load().pools)))
         }
     }
 
@@ -89,26 +116,49 @@ impl Admin {
         families.add_process(generation.in_flight.load(Relaxed), dropped);
         for pool in &generation.pools {
             families.add_pool(pool.name(), pool.roster().pool().waiting());
+            let concurrency = pool.roster().pool().concurrency().map(|found| found.limit());
+            families.add_limits(pool.name(), concurrency, pool.connections());
             for member in pool.roster().load().members() {
                 let (state, counts) = (&member.state, member.state.counts());
+                let drain = state.drain().unwrap_or_default();
                 families.add(&BackendSample {
                     pool: pool.name(),
                     backend: state.label(),
                     state: state.standing(),
+                    draining: [("operator", drain.operator), ("weight", drain.weight)],
                     admitted: state.admitted(),
                     in_flight: state.in_flight(),
                     succeeded: counts.succeeded,
                     failed: counts.failed,
                     cancelled: counts.cancelled,
+                    probes_sent: counts.probes_sent,
+                    ejections: state.ejections().collect(),
                     probes_passed: counts.probes_passed,
                     probes_failed: counts.probes_failed,
                     last_probe_age: state.last_probe_age(),
+                    probe_lateness: state.probe_lateness(),
+                    probes_overdue: pool.probes_overdue(state),
                 });
             }
         }
         families.encode(&mut out)?;
         Ok(out)
     }
+}
+
+/// What does not keep the process from taking traffic, but somebody should look at: a line each.
+fn warnings(pools: &[Arc<Pool>]) -> String {
+    let overdue = |pool: &Arc<Pool>| {
+        let name = pool.name().to_owned();
+        pool.overdue().into_iter().map(move |overdue| format!("warning: pool {name}: {overdue}\n"))
+    };
+    let mut lines: Vec<String> = pools.iter().flat_map(overdue).collect();
+    let more = lines.len().saturating_sub(MAX_WARNINGS);
+    lines.truncate(MAX_WARNINGS);
+    if more > 0 {
+        lines.push(format!("warning: and {more} backends more\n"));
+    }
+    lines.concat()
 }
 
 fn text(status: StatusCode, body: &str) -> Page {
@@ -128,15 +178,20 @@ fn json(value: &impl serde::Serialize) -> Page {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let request = session.req_header();
-        let reads = matches!(request.method, Method::GET | Method::HEAD);
-        let (status, kind, mut body) = if reads {
-            self.page(request.uri.path())
-        } else {
-            text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n")
+        let (method, path) = (session.req_header().method.clone(), session.req_header().uri.path().to_owned());
+        let reads = matches!(method, Method::GET | Method::HEAD);
+        let mut allowed = "GET, HEAD";
+        let (status, kind, mut body) = match drain::Target::of(&path) {
+            Some(Ok(target)) => {
+                allowed = target.allows();
+                self.backend(session, &method, &target).await
+            }
+            Some(Err(page)) => page,
+            None if reads => self.page(&path),
+            None => text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"),
         };
         let length = body.len();
-        if request.method == Method::HEAD {
+        if method == Method::HEAD {
             body.clear();
         }
         let mut response = Response::new(body);
@@ -146,8 +201,55 @@ impl ServeHttp for Admin {
         headers.insert(CONTENT_LENGTH, length.into());
         headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+            headers.insert(ALLOW, http::HeaderValue::from_static(allowed));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use pingora_load_balancing::discovery::Static;
+
+    use super::*;
+    use crate::config::HealthCheck;
+    use crate::pool::PoolBuilder;
+
+    /// Which is never asked.
+    struct Check;
+
+    #[async_trait]
+    impl pingora_load_balancing::health_check::HealthCheck for Check {
+        async fn check(&self, _: &pingora_load_balancing::Backend) -> pingora_core::Result<()> {
+            Ok(())
+        }
+
+        fn health_threshold(&self, _: bool) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn backends_that_are_not_probed_are_a_warning_and_not_too_many() {
+        let settings = HealthCheck { interval: Duration::from_millis(10), ..HealthCheck::default() };
+        let addresses: Vec<String> = (1..=30).map(|i| format!("127.0.0.1:{i}")).collect();
+        let builder = PoolBuilder::new("web", Static::try_from_iter(addresses).unwrap());
+        let check = Arc::new(Check);
+        let pool = Arc::new(builder.health_check(check, &settings).round_robin(&Metrics::new().unwrap()));
+        assert_eq!(warnings(&[Arc::clone(&pool)]), "");
+        // Nobody probes: there is no service for it.
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pool.discover()).unwrap();
+        let began = Instant::now();
+        while pool.overdue().len() < 30 {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let text = warnings(&[pool]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 21, "{text}");
+        assert_eq!(lines[0], "warning: pool web: backend 127.0.0.1:1 not probed for 1s (interval 10ms)");
+        assert_eq!(lines[20], "warning: and 10 backends more");
     }
 }

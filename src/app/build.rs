@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::build_pool::build_pool;
+use super::build_pool::{Checks, build_pool};
 use super::registry::Registry;
 use crate::access_log::AccessLog;
 use crate::config::{self, Config, Extension, Mistake, Position};
@@ -18,7 +18,8 @@ use crate::route::Router;
 /// Every name that nobody registered, and every option that its owner refuses.
 pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> Result<Generation, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let pools: Vec<_> = config.pools.iter().map(|pool| build_pool(pool, registry, metrics)).collect();
+    let mut checks = Checks::new(registry, config.server.ca_file.as_deref());
+    let pools: Vec<_> = config.pools.iter().map(|pool| build_pool(pool, &mut checks, metrics)).collect();
     let pools: Vec<_> = all(pools, &mut mistakes).into_iter().map(Arc::new).collect();
     let filters: Vec<_> = config.routes.iter().map(|route| build_filters(&route.filters, registry)).collect();
     let filters: Vec<_> = filters.into_iter().map(|made| all(made, &mut mistakes)).collect();
@@ -36,6 +37,7 @@ pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> 
     Ok(Generation {
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
         routes: config.routes.iter().zip(filters).map(|(route, filters)| build_route(route, filters, &pools)).collect(),
+        watches: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some()),
         pools,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -51,13 +53,14 @@ fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistake>) -> Vec<
 }
 
 fn build_route(route: &config::Route, filters: Vec<Arc<dyn crate::filter::Filter>>, pools: &[Arc<Pool>]) -> Route {
-    Route {
-        filters,
-        action: match &route.action {
-            config::Action::Pool(number) => Action::Pool(Arc::clone(&pools[*number])),
-            config::Action::Respond(respond) => Action::Respond(respond.clone()),
-        },
-    }
+    let (action, timeouts) = match &route.action {
+        config::Action::Pool(number) => {
+            let pool = &pools[*number];
+            (Action::Pool(Arc::clone(pool)), pool.timeouts().with(&route.timeouts))
+        }
+        config::Action::Respond(respond) => (Action::Respond(respond.clone()), config::Timeouts::default()),
+    };
+    Route { filters, priority: route.priority, action, timeouts }
 }
 
 type Made<T> = Vec<Result<T, Mistake>>;

@@ -11,15 +11,6 @@ pub(super) struct Attempts {
     pub(super) cancelled: AtomicU64,
 }
 
-/// Counted by probes.
-#[derive(Default)]
-pub(super) struct Probes {
-    pub(super) passed: AtomicU64,
-    pub(super) failed: AtomicU64,
-    /// Unix time in milliseconds; 0 before the first.
-    pub(super) last: AtomicU64,
-}
-
 /// What has happened on a backend since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -29,6 +20,8 @@ pub struct Counts {
     pub failed: u64,
     /// Attempts that the client gave up, or that a stale connection ended.
     pub cancelled: u64,
+    /// Probes that began; one of them may still be under way.
+    pub probes_sent: u64,
     /// Probes that passed.
     pub probes_passed: u64,
     /// Probes that failed.

@@ -20,7 +20,11 @@ pub(super) fn groups(members: &[Member], policy: &Policy, now: u64) -> (Vec<Grou
         }
     }
     let fails_open = trust != Trust::Whole;
-    (finish(groups, members, policy, now, fails_open), fails_open)
+    let mut groups = finish(groups, members, policy, now, fails_open);
+    if fails_open {
+        groups = ejected_last(groups);
+    }
+    (groups, fails_open)
 }
 
 /// How far health is believed.
@@ -73,7 +77,7 @@ struct Zone<'a> {
 fn tiers<'a>(members: &'a [Member], policy: &Policy) -> Vec<Tier<'a>> {
     let ours = policy.zone.as_ref().map(|zone| zone.name.as_str());
     let mut tiers: BTreeMap<u8, Tier<'a>> = BTreeMap::new();
-    for member in members.iter().filter(|member| member.backend.weight > 0) {
+    for member in members.iter().filter(|member| member.backend.weight > 0 && !member.state.draining()) {
         let tier = tiers.entry(member.attributes.priority).or_default();
         let preferred = ours.is_some() && member.attributes.zone.as_deref() == ours;
         let zone = if preferred { &mut tier.ours } else { &mut tier.others };
@@ -139,6 +143,26 @@ fn finish(
         }
     }
     finished
+}
+
+/// Where nobody is asked about their health, those whom live traffic showed to be bad come after all others.
+fn ejected_last(groups: Vec<Group>) -> Vec<Group> {
+    let mut ordered = Vec::new();
+    let mut last = Vec::new();
+    for group in groups {
+        let (ejected, others): (Vec<_>, Vec<_>) =
+            group.candidates.into_iter().partition(|c| c.state.ejected() && !c.state.eligible());
+        if !ejected.is_empty() {
+            last.push(Group { candidates: ejected.into(), ..group });
+        }
+        if !others.is_empty() {
+            ordered.push(Group { candidates: others.into(), ..group });
+        }
+    }
+    let end = ordered.last().map_or(1.0, |group| group.end);
+    last.iter_mut().for_each(|group| group.end = end);
+    ordered.extend(last);
+    ordered
 }
 
 fn candidate(member: &Member, policy: &Policy, now: u64, ramping: bool) -> Candidate {

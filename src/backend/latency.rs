@@ -67,6 +67,11 @@ impl Latency {
         });
     }
 
+    /// Know nothing again.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     /// The average in microseconds, less the longer ago the last measurement is: who has not been asked for long is given a
     /// chance to show that it has become better.
     #[inline]

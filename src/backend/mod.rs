@@ -6,25 +6,44 @@
 //! among the [candidates](Snapshot::candidates); its quick half, whether there is room, is asked as a [`Lease`] begins.
 
 mod attributes;
+mod cause;
 mod clock;
+mod concurrency;
 mod counts;
+mod drain;
+mod ejection;
+mod gate;
 mod groups;
 mod health;
+mod histogram;
 mod latency;
 mod lease;
+mod outliers;
+mod passive;
 mod policy;
 mod pool_state;
+mod probes;
 mod ramp;
 mod roster;
+mod row;
 mod snapshot;
+mod spare;
 mod state;
+mod watch;
 
 pub use attributes::Attributes;
-pub(crate) use clock::wrapped_millis;
+pub use cause::Cause;
+pub(crate) use cause::Change as EjectionChange;
+pub(crate) use clock::{millis as clock_millis, millis_at as clock_millis_at, wrapped_millis};
+pub use concurrency::Concurrency;
+pub(crate) use concurrency::{Change as SheddingChange, Notice, TICK};
 pub use counts::Counts;
+pub use drain::Drain;
 pub use health::{Change, Health, Thresholds};
+pub(crate) use histogram::Bins;
 pub(crate) use latency::{Averaging, Fading};
-pub use lease::{Lease, Outcome};
+pub use lease::{Failure, Lease, Outcome};
+pub(crate) use outliers::{Outliers, Reading};
 pub use policy::Policy;
 pub use pool_state::PoolState;
 pub(crate) use ramp::STEPS as RAMP_STEPS;

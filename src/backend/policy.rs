@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Health;
-use crate::config::{Percent, WhenUnavailable, Zone};
+use crate::config::{Adaptive, Percent, WhenUnavailable, Zone};
 
 /// What a pool wants of its backends, whatever the algorithm. The default admits everybody at once and prefers nobody.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Policy {
     pub when_unavailable: WhenUnavailable,
     /// How many attempts the pool as a whole may have under way. Default any number.
     pub max_in_flight: Option<u32>,
+    /// Between which bounds the number of attempts is found that the pool takes before it gets slow. Default: not at all.
+    pub concurrency: Option<Adaptive>,
 }
 
 impl Default for Policy {
@@ -34,6 +36,7 @@ impl Default for Policy {
             panic_threshold: Percent::default(),
             when_unavailable: WhenUnavailable::default(),
             max_in_flight: None,
+            concurrency: None,
         }
     }
 }

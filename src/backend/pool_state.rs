@@ -2,12 +2,16 @@
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
+use super::concurrency::{Concurrency, Notice};
+use super::histogram::{Bins, Quantiles};
 use super::latency::{Averaging, Fading, Latency};
+use super::watch::Watch;
+use crate::config::{Adaptive, Priority};
 
 /// One measurement of so many goes into the pool's typical latency: all threads write that word.
 const TYPICAL_EVERY: u32 = 16;
@@ -17,8 +21,11 @@ const TYPICAL_EVERY: u32 = 16;
 /// Counting the work of a whole pool costs every request a write to one word, so it is done only where a policy needs it.
 #[derive(Debug)]
 pub struct PoolState {
-    /// How many attempts there may be; [`NO_LIMIT`] and they are not counted.
+    /// How many attempts there may be: `max_in_flight`, or what [`Concurrency`] found if that is less. [`NOT_COUNTED`] and
+    /// they are not counted.
     limit: AtomicUsize,
+    max_in_flight: Option<u32>,
+    concurrency: Option<Concurrency>,
     in_flight: AtomicUsize,
     /// Everybody who waits for room, and those of them who wait in line, for their first attempt.
     waiting: AtomicUsize,
@@ -29,6 +36,9 @@ pub struct PoolState {
     /// How latencies are averaged: how they fade, and below it whether peaks count. 0: they are not measured.
     averaging: AtomicU64,
     typical: Latency,
+    /// Of what the pool's answers lately took.
+    quantiles: Quantiles,
+    pub(crate) watch: Watch,
 }
 
 const NOT_COUNTED: usize = usize::MAX;
@@ -38,6 +48,8 @@ impl Default for PoolState {
     fn default() -> Self {
         PoolState {
             limit: AtomicUsize::new(NOT_COUNTED),
+            max_in_flight: None,
+            concurrency: None,
             in_flight: AtomicUsize::default(),
             waiting: AtomicUsize::default(),
             line: AtomicUsize::default(),
@@ -45,18 +57,56 @@ impl Default for PoolState {
             room: Notify::default(),
             averaging: AtomicU64::default(),
             typical: Latency::default(),
+            quantiles: Quantiles::default(),
+            watch: Watch::default(),
         }
     }
 }
 
 impl PoolState {
-    /// Count attempts from now on, and allow so many.
-    pub(crate) fn set_limit(&self, limit: Option<u32>) {
-        if let Some(limit) = limit {
-            self.limit.store(limit as usize, SeqCst);
-        } else if self.limit.load(SeqCst) != NOT_COUNTED {
-            self.limit.store(NO_LIMIT, SeqCst);
+    /// A pool that may have so many attempts under way, and whose latencies say how many are too many.
+    pub(super) fn new(max_in_flight: Option<u32>, adaptive: Option<Adaptive>) -> Self {
+        let concurrency = adaptive.map(Concurrency::new);
+        let state = PoolState { max_in_flight, concurrency, ..PoolState::default() };
+        if max_in_flight.is_some() || adaptive.is_some() {
+            state.apply_limit();
         }
+        state
+    }
+
+    fn apply_limit(&self) {
+        let hard = self.max_in_flight.map_or(NO_LIMIT, |limit| limit as usize);
+        let found = self.concurrency.as_ref().map_or(NO_LIMIT, Concurrency::limit);
+        self.limit.store(hard.min(found), SeqCst);
+    }
+
+    /// What limits it by its latencies, if that is wanted.
+    pub fn concurrency(&self) -> Option<&Concurrency> {
+        self.concurrency.as_ref()
+    }
+
+    /// Let the limit follow the latencies since the last call, and say if requests are sent away for the first time, or not any
+    /// more.
+    pub(crate) fn adapt(&self, now: Instant) -> Option<Notice> {
+        let concurrency = self.concurrency.as_ref()?;
+        let before = concurrency.limit();
+        let notice = concurrency.tick(self.in_flight(), now);
+        if concurrency.limit() != before {
+            self.apply_limit();
+        }
+        if concurrency.limit() > before {
+            self.call();
+        }
+        notice
+    }
+
+    /// Whether a request of this priority is to be sent away rather than to make the pool slow. Whoever finds `max_in_flight`
+    /// reached is not: that one may wait.
+    #[inline]
+    pub(crate) fn sheds(&self, priority: Priority) -> bool {
+        let Some(concurrency) = &self.concurrency else { return false };
+        let in_flight = self.in_flight.load(SeqCst);
+        in_flight >= concurrency.limit_of(priority) && self.max_in_flight.is_none_or(|limit| in_flight < limit as usize)
     }
 
     /// Count attempts from now on: an algorithm wants to know.
@@ -145,6 +195,19 @@ impl PoolState {
         if self.typical.last_micros().is_none() || fastrand::u32(..TYPICAL_EVERY) == 0 {
             self.typical.observe(sample, now, Averaging { peak: false, ..averaging });
         }
+    }
+
+    /// The time to answer that the part `q` of the pool's attempts of the last ten seconds kept, within a sixteenth: 0.95 for
+    /// the 95th percentile; by whole percents from 1 to 99. `None` while there are fewer than 20, or nobody observes the
+    /// pool: [`PoolService`](crate::pool::PoolService) does. One atomic read.
+    #[inline]
+    pub fn latency_quantile(&self, q: f64) -> Option<Duration> {
+        self.quantiles.get(q)
+    }
+
+    /// Let these be the answers that [`Self::latency_quantile`] is of.
+    pub(crate) fn publish(&self, lately: &Bins) {
+        self.quantiles.publish(lately);
     }
 
     /// What a backend takes that nothing is known of.

@@ -11,11 +11,15 @@ use arc_swap::{ArcSwap, Guard};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, Extensions};
 
+use super::spare::readmit_if_needed;
 use super::{Attributes, BackendState, Member, Policy, PoolState, Snapshot};
 
 /// How long the state of a backend is kept that has gone: name servers that give a part of a long list in each answer bring
 /// the same addresses back within minutes.
 const REMEMBERED: Duration = Duration::from_secs(600);
+/// The same if an operator has it drain: who took it out does not expect it to come back by itself. But not for ever, or
+/// addresses that never come again would add up.
+const REMEMBERED_DRAINED: Duration = Duration::from_secs(24 * 3600);
 
 /// The backends of one pool.
 pub struct Roster {
@@ -36,8 +40,7 @@ type Subscriber = Box<dyn Fn(&Arc<Snapshot>) + Send + Sync>;
 impl Roster {
     /// An empty roster.
     pub fn new(policy: Policy) -> Arc<Self> {
-        let pool = PoolState::default();
-        pool.set_limit(policy.max_in_flight);
+        let pool = PoolState::new(policy.max_in_flight, policy.concurrency);
         let change = Change { policy, subscribers: Vec::new(), departed: Vec::new() };
         Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool: Arc::new(pool) })
     }
@@ -84,6 +87,24 @@ impl Roster {
         self.pool.call();
     }
 
+    /// The backend whose address is this text, even if it has left and is remembered; it then has the weight 0.
+    pub fn find_known(&self, label: &str) -> Option<Member> {
+        let change = self.change();
+        if let Some(member) = self.snapshot.load().members().iter().find(|member| member.state.label() == label) {
+            return Some(member.clone());
+        }
+        let (_, state) = change.departed.iter().find(|(_, state)| state.label() == label)?;
+        let backend = Backend { addr: state.address().clone(), weight: 0, ext: Extensions::new() };
+        let state = Arc::clone(state);
+        Some(Member { backend: Arc::new(backend), attributes: Attributes::default(), state })
+    }
+
+    /// Take an operator's drain of one of ours back; its health begins anew. Says whether it had one; the caller then refreshes.
+    pub(crate) fn end_drain(&self, state: &BackendState) -> bool {
+        let initial = self.change().policy.initial;
+        state.end_drain(initial)
+    }
+
     fn member(&self, backend: &Backend, old: &Snapshot, change: &Change) -> Member {
         let (backend, attributes) = without_attributes(backend);
         let state = match (old.find(&backend.addr), change.find_departed(&backend.addr)) {
@@ -104,6 +125,7 @@ impl Roster {
 
 impl Change {
     fn publish(&self, place: &ArcSwap<Snapshot>, members: Vec<Member>) -> Arc<Snapshot> {
+        readmit_if_needed(&members);
         let snapshot = Arc::new(Snapshot::new(members, &self.policy));
         for derive in &self.subscribers {
             derive(&snapshot);
@@ -118,10 +140,18 @@ impl Change {
 
     fn remember_departed(&mut self, old: &Snapshot, new: &Snapshot) {
         let now = Instant::now();
-        self.departed.retain(|(since, state)| now - *since < REMEMBERED && new.find(state.address()).is_none());
+        self.departed.retain(|(since, state)| {
+            let drained = state.drain().is_some_and(|drain| drain.operator.is_some());
+            remembered(now - *since, drained) && new.find(state.address()).is_none()
+        });
         let gone = old.members().iter().filter(|member| new.find(&member.backend.addr).is_none());
         self.departed.extend(gone.map(|member| (now, Arc::clone(&member.state))));
     }
+}
+
+/// Whether one that has been away for so long is still known.
+pub(super) fn remembered(away: Duration, drained_by_operator: bool) -> bool {
+    away < if drained_by_operator { REMEMBERED_DRAINED } else { REMEMBERED }
 }
 
 /// A backend, and the attributes that its source wrote into it. What is left of an `ext` that held nothing else would cost
@@ -138,7 +168,7 @@ fn without_attributes(backend: &Backend) -> (Backend, Attributes) {
 #[cfg(test)]
 mod tests {
     use super::super::latency::{Averaging, Fading};
-    use super::super::{Health, Lease, Outcome, Thresholds};
+    use super::super::{Failure, Health, Lease, Outcome, Thresholds};
     use super::*;
     use crate::config::Decay;
 
@@ -240,7 +270,7 @@ mod tests {
         };
         assert_eq!((expected(&first), expected(&second)), (7, 7), "nothing is known of the second: it is typical");
         let mut lease = Lease::begin(Arc::clone(&second)).unwrap();
-        lease.report(Outcome::Failed, Duration::ZERO);
+        lease.report(Outcome::Failed(Failure::Broken), Duration::ZERO);
         assert_eq!(expected(&second), 70, "it failed at once, and counts as slow");
         assert_eq!(roster.pool().typical(), Some(Duration::from_millis(7)), "failures are not typical");
         drop(Lease::begin(Arc::clone(&first)).unwrap());

@@ -83,7 +83,9 @@ impl Snapshot {
             fails_open,
             eligible: members.iter().filter(|m| m.state.eligible()).count(),
             ramping: policy.slow_start.is_some() && members.iter().any(|m| m.ramping(policy, now)),
-            limited: policy.max_in_flight.is_some() || members.iter().any(|m| m.attributes.max_in_flight.is_some()),
+            limited: policy.max_in_flight.is_some()
+                || policy.concurrency.is_some()
+                || members.iter().any(|m| m.attributes.max_in_flight.is_some()),
             index: Index::new(&members),
             members,
         }

@@ -4,13 +4,21 @@ use std::fmt;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use pingora_core::protocols::l4::socket::SocketAddr;
+use tokio::sync::Notify;
 
-use super::counts::{Attempts, Counts, Probes};
+use super::counts::{Attempts, Counts};
+use super::drain::Causes;
+use super::ejection::Ejection;
+use super::gate::Gate;
+use super::histogram::Histogram;
 use super::latency::{Fading, Latency};
-use super::{Attributes, Change, Health, PoolState, Thresholds, clock, ramp};
+use super::probes::Probes;
+use super::row::Row;
+use super::{Attributes, Cause, Change, Health, PoolState, Thresholds, clock, ramp};
 
 /// What is known of one backend of one pool.
 ///
@@ -20,27 +28,43 @@ use super::{Attributes, Change, Health, PoolState, Thresholds, clock, ramp};
 pub struct BackendState {
     /// Kept up to date by whoever changes an input of it.
     eligible: AtomicBool,
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
+    /// Eligible, but for draining.
+    pub(super) well: AtomicBool,
+    pub(super) gate: Gate,
     in_flight: AtomicU32,
     /// How many there may be; `u32::MAX` for any number.
     max_in_flight: AtomicU32,
     pub(super) pool: Arc<PoolState>,
     pub(super) latency: Latency,
     pub(super) attempts: Attempts,
+    pub(super) row: Row,
     /// When it last became eligible, in [`clock`] milliseconds.
     pub(super) eligible_since: AtomicU64,
+    /// When it began to drain, if it does; the same.
+    pub(super) draining_since: AtomicU64,
     address: SocketAddr,
     /// The address as text, the way logs, metrics and headers show it.
     label: String,
     probes: Probes,
     record: Mutex<Record>,
+    /// Wakes whoever probes it.
+    pub(super) prober: ArcSwapOption<Notify>,
+    /// The time to the first byte of each answer below 500.
+    pub(super) took: Histogram,
+    /// How many of these are only what an attempt would have taken at least.
+    pub(super) overtaken: AtomicU64,
+    /// How often it was ejected, by cause.
+    pub(super) ejections: [AtomicU64; Cause::WORDS.len()],
 }
 
 /// The inputs of [`BackendState::eligible`].
-struct Record {
-    machine: Health,
+pub(super) struct Record {
+    pub(super) machine: Health,
+    pub(super) ejection: Ejection,
     /// Why it is what it is, for people: the last failure, or nothing.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) drain: Causes,
 }
 
 impl BackendState {
@@ -49,16 +73,29 @@ impl BackendState {
         BackendState {
             eligible: AtomicBool::new(health.healthy()),
             draining: AtomicBool::new(false),
+            well: AtomicBool::new(health.healthy()),
+            gate: Gate::default(),
             in_flight: AtomicU32::new(0),
             max_in_flight: AtomicU32::new(u32::MAX),
             eligible_since: AtomicU64::new(clock::millis()),
+            draining_since: AtomicU64::default(),
             pool: Arc::clone(pool),
             latency: Latency::default(),
             attempts: Attempts::default(),
+            row: Row::default(),
             label: label(&address),
             address,
             probes: Probes::default(),
-            record: Mutex::new(Record { machine: health, reason: None }),
+            record: Mutex::new(Record {
+                machine: health,
+                ejection: Ejection::NONE,
+                reason: None,
+                drain: Causes::default(),
+            }),
+            prober: ArcSwapOption::empty(),
+            took: Histogram::default(),
+            overtaken: AtomicU64::new(0),
+            ejections: Default::default(),
         }
     }
 
@@ -82,10 +119,11 @@ impl BackendState {
     /// one to three atomic reads.
     #[inline]
     pub fn admitted(&self) -> bool {
-        self.eligible() && self.has_room()
+        self.eligible() && self.gate.passable() && self.has_room()
     }
 
-    /// Whether it is healthy and not draining.
+    /// Whether it is healthy, not draining and not ejected. While it is on trial after an ejection, one attempt at a time
+    /// finds it admitted.
     #[inline]
     pub fn eligible(&self) -> bool {
         self.eligible.load(Relaxed)
@@ -116,7 +154,7 @@ impl BackendState {
     /// Attempts that are under way on it.
     #[inline]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.load(SeqCst)
     }
 
     /// How many attempts there may be at once.
@@ -142,30 +180,14 @@ impl BackendState {
         (record.machine, record.reason.clone())
     }
 
-    /// Whether it takes no new work, and finishes what it has.
-    pub fn draining(&self) -> bool {
-        self.draining.load(Relaxed)
-    }
-
-    /// The word for what it is, in logs, metrics and pages: `draining`, or its health.
-    pub fn standing(&self) -> &'static str {
-        if self.draining() { "draining" } else { self.record().machine.as_str() }
-    }
-
-    fn record(&self) -> std::sync::MutexGuard<'_, Record> {
+    pub(super) fn record(&self) -> std::sync::MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Take in the result of a probe; `Err` carries its reason. Returns the change that it made, if any: the caller then
     /// refreshes the [`Roster`](super::Roster), or picks go on as before.
     pub fn observe(&self, result: Result<(), String>, thresholds: Thresholds) -> Option<Change> {
-        let counter = match result {
-            Ok(()) => &self.probes.passed,
-            Err(_) => &self.probes.failed,
-        };
-        counter.fetch_add(1, Relaxed);
-        self.probes.last.store(now_millis(), Relaxed);
-
+        self.probes.end(result.is_ok());
         let mut record = self.record();
         let change = record.machine.observe(result.is_ok(), thresholds);
         record.reason = match result {
@@ -173,6 +195,10 @@ impl BackendState {
             Ok(()) => record.reason.take(),
             Err(reason) => Some(reason),
         };
+        if change == Some(Change::BecameUnhealthy) && record.ejection.reinstate(clock::millis()) {
+            // The probes have the word from here on; when they pass, it begins anew.
+            self.begin_term(&record);
+        }
         self.decide(&record);
         change
     }
@@ -181,24 +207,36 @@ impl BackendState {
     pub(super) fn configure(&self, weight: usize, attributes: &Attributes) {
         let limit = attributes.max_in_flight.map_or(u32::MAX, |limit| limit.max(1));
         self.max_in_flight.store(limit, Relaxed);
-        let record = self.record();
-        self.draining.store(weight == 0, Relaxed);
+        let mut record = self.record();
+        record.drain.set_weight(weight == 0, clock::millis());
         self.decide(&record);
     }
 
     /// Begin anew after an absence: nothing is known any more of its health.
     pub(super) fn forget_health(&self, initial: Health) {
-        let mut record = self.record();
+        self.begin_anew(&mut self.record(), initial);
+    }
+
+    pub(super) fn begin_anew(&self, record: &mut Record, initial: Health) {
+        self.probes.begin_anew();
         record.machine = initial;
         record.reason = None;
+        record.ejection.reinstate(clock::millis());
         // It begins slowly, even if it was eligible when it left.
         self.eligible.store(false, Relaxed);
-        self.decide(&record);
+        self.begin_term(record);
     }
 
     /// The slow half of the predicate.
-    fn decide(&self, record: &Record) {
-        let eligible = record.machine.healthy() && !self.draining();
+    pub(super) fn decide(&self, record: &Record) {
+        let draining_since = record.drain.since();
+        if let Some(since) = draining_since {
+            self.draining_since.store(since, Relaxed);
+        }
+        self.draining.store(draining_since.is_some(), SeqCst);
+        let well = record.machine.healthy() && !record.ejection.out();
+        self.well.store(well, Relaxed);
+        let eligible = well && draining_since.is_none();
         if eligible && !self.eligible.load(Relaxed) {
             self.eligible_since.store(clock::millis(), Relaxed);
         }
@@ -207,6 +245,10 @@ impl BackendState {
 
     /// How far it has come on its way to its full share.
     pub(super) fn ramp(&self, now: u64, slow_start: Option<Duration>) -> ramp::Step {
+        if self.ejected() {
+            // On trial, one request at a time is little enough.
+            return ramp::STEPS;
+        }
         ramp::step(now.wrapping_sub(self.eligible_since.load(Relaxed)), slow_start)
     }
 
@@ -216,17 +258,30 @@ impl BackendState {
             succeeded: self.attempts.succeeded.load(Relaxed),
             failed: self.attempts.failed.load(Relaxed),
             cancelled: self.attempts.cancelled.load(Relaxed),
+            probes_sent: self.probes.sent.load(Relaxed),
             probes_passed: self.probes.passed.load(Relaxed),
             probes_failed: self.probes.failed.load(Relaxed),
         }
     }
 
+    /// A probe of it begins, so much later than it was due.
+    pub(crate) fn probe_begins(&self, late: Duration) {
+        self.probes.begin(late);
+    }
+
     /// How long ago the last probe ended; `None` before the first.
     pub fn last_probe_age(&self) -> Option<Duration> {
-        match self.probes.last.load(Relaxed) {
-            0 => None,
-            at => Some(Duration::from_millis(now_millis().saturating_sub(at))),
-        }
+        self.probes.age()
+    }
+
+    /// For how long no probe has ended: since the last one, or since it came.
+    pub(crate) fn probes_missing(&self) -> Duration {
+        self.probes.missing()
+    }
+
+    /// How much later than it was due the last probe began; `None` before the first.
+    pub fn probe_lateness(&self) -> Option<Duration> {
+        self.probes.lateness()
     }
 }
 
@@ -245,9 +300,4 @@ pub(crate) fn label(address: &SocketAddr) -> String {
             None => "unix:".to_owned(),
         },
     }
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
 //! Asks the admin address of a running process.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use pingora::http::RequestHeader;
@@ -8,13 +10,34 @@ use pingora_core::Result;
 use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 
+use super::{load, wrong};
+use crate::config::Admin;
+
 /// A process that does not answer its admin address by then is not well.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The admin address of a running process: as it was given, or as a configuration says.
+pub(super) fn address(conf: Option<&Path>, admin: Option<SocketAddr>) -> Result<SocketAddr, ExitCode> {
+    let Some(conf) = conf else { return Ok(admin.unwrap_or(Admin::ADDRESS)) };
+    match load(conf).map_err(wrong)?.admin {
+        Some(admin) => Ok(admin.address),
+        None => Err(wrong("this configuration has no admin address (admin: off)")),
+    }
+}
+
 /// GET a page: its status and body.
 pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
+    ask(admin, "GET", path)
+}
+
+/// POST nothing to a page that changes something: its status and body.
+pub(super) fn post(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), String> {
+    ask(admin, "POST", path)
+}
+
+fn ask(admin: SocketAddr, method: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, fetch(admin, path)).await });
+    let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, fetch(admin, method, path)).await });
     match answer {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(e)) => Err(format!("no answer from {admin}, is evenkeel running there? ({})", e.etype.as_str())),
@@ -22,11 +45,15 @@ pub(super) fn get(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), Strin
     }
 }
 
-async fn fetch(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>)> {
+async fn fetch(admin: SocketAddr, method: &str, path: &str) -> Result<(u16, Vec<u8>)> {
     let peer = HttpPeer::new(admin, false, String::new());
     let (mut session, _) = Connector::<()>::new(None).get_http_session(&peer).await?;
-    let mut request = RequestHeader::build("GET", path.as_bytes(), Some(1))?;
+    let mut request = RequestHeader::build(method, path.as_bytes(), Some(2))?;
     request.insert_header(http::header::HOST, admin.to_string())?;
+    if method == "POST" {
+        request.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+        request.insert_header(http::header::CONTENT_LENGTH, "0")?;
+    }
     session.write_request_header(Box::new(request)).await?;
     session.finish_request_body().await?;
     session.read_response_header().await?;

@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod demo;
+mod drain;
 mod run;
 mod status;
 
@@ -72,6 +73,10 @@ enum Command {
         #[structopt(long)]
         json: bool,
     },
+    /// Send a backend of the running process no new work; --wait until what it has is done
+    Drain(drain::Arguments),
+    /// Send a backend that was drained work again; --wait until it gets it
+    Undrain(drain::Arguments),
 }
 
 /// Run the command line of this process. `extend` adds to the [`App`] what is yours: filters, algorithms, health checks,
@@ -89,6 +94,8 @@ pub fn main(extend: impl Fn(App) -> App) -> ExitCode {
         Some(Command::Demo) => demo::demo(&extend),
         Some(Command::Check { conf, json }) => check::check(&conf, json, &extend),
         Some(Command::Status { conf, admin, json }) => status::status(conf.as_deref(), admin, json),
+        Some(Command::Drain(arguments)) => drain::run(drain::Goal::Drained, &arguments),
+        Some(Command::Undrain(arguments)) => drain::run(drain::Goal::Admitted, &arguments),
         None => run::run(&arguments, &extend),
     }
 }

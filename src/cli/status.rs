@@ -5,18 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{client, failed, load, wrong};
+use super::{client, failed};
 use crate::admin::{BackendView, PoolView};
-use crate::config::Admin;
 
 pub(super) fn status(conf: Option<&Path>, admin: Option<SocketAddr>, as_json: bool) -> ExitCode {
-    let admin = match (conf.map(load), admin) {
-        (Some(Err(e)), _) => return wrong(e),
-        (Some(Ok(config)), _) => match config.admin {
-            Some(admin) => admin.address,
-            None => return wrong("this configuration has no admin address (admin: off)"),
-        },
-        (None, admin) => admin.unwrap_or(Admin::ADDRESS),
+    let admin = match client::address(conf, admin) {
+        Ok(admin) => admin,
+        Err(code) => return code,
     };
     let body = match client::get(admin, "/api/v1/pools") {
         Ok((200, body)) => body,
@@ -46,10 +41,16 @@ fn screen(pools: &[PoolView]) -> String {
         }
         // Writing to a string does not fail.
         let _ = write!(out, "pool {}: {} of {} backends admitted", pool.name, pool.admitted, pool.backends.len());
-        let _ = match pool.waiting {
-            0 => writeln!(out),
-            waiting => writeln!(out, ", {waiting} requests waiting for room"),
-        };
+        if pool.waiting > 0 {
+            let _ = write!(out, ", {} requests waiting for room", pool.waiting);
+        }
+        if let Some(limit) = pool.concurrency_limit {
+            let _ = write!(out, ", at most {limit} in flight");
+        }
+        if let (Some(open), Some(max)) = (pool.connections, pool.max_connections) {
+            let _ = write!(out, ", {open}/{max} connections");
+        }
+        out.push('\n');
         let _ = writeln!(
             out,
             "  {:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  PROBED",
@@ -67,16 +68,19 @@ fn row(backend: &BackendView, width: usize) -> String {
         Some(age) => format!("{age:.1} s ago"),
         None => "never".to_owned(),
     };
+    let overdue = if backend.probes_overdue { ", overdue" } else { "" };
     let in_flight = match backend.max_in_flight {
         None => backend.in_flight.to_string(),
         Some(max) => format!("{}/{max}", backend.in_flight),
     };
     let mut row = format!(
-        "{:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  {probed}",
+        "{:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  {probed}{overdue}",
         backend.address, backend.weight, backend.state, in_flight, backend.succeeded, backend.failed, backend.cancelled,
     );
     if let Some(reason) = &backend.reason {
-        let _ = write!(row, ": {reason}");
+        // It is not what was probed that an ejection is for.
+        let after = if backend.state == "ejected" { "; ejected: " } else { ": " };
+        let _ = write!(row, "{after}{reason}");
     }
     row
 }
@@ -94,6 +98,7 @@ mod tests {
             zone: None,
             state: "unhealthy".to_owned(),
             reason: Some("status 503".to_owned()),
+            drain: None,
             admitted: false,
             in_flight: 1,
             max_in_flight: Some(20),
@@ -101,16 +106,33 @@ mod tests {
             succeeded: 12,
             failed: 3,
             cancelled: 0,
+            probes_sent: 3,
+            ejections: 0,
             probes_passed: 0,
             probes_failed: 3,
             last_probe_age_seconds: Some(1.25),
+            probes_overdue: false,
         };
-        let pools = [PoolView { name: "web".to_owned(), admitted: 0, waiting: 7, backends: vec![backend] }];
+        let pools = [PoolView {
+            name: "web".to_owned(),
+            admitted: 0,
+            waiting: 7,
+            concurrency_limit: Some(25),
+            connections: Some(3),
+            max_connections: Some(100),
+            backends: vec![backend],
+        }];
         let expected = "\
-pool web: 0 of 1 backends admitted, 7 requests waiting for room
+pool web: 0 of 1 backends admitted, 7 requests waiting for room, at most 25 in flight, 3/100 connections
   BACKEND      WEIGHT  STATE      IN FLIGHT   SUCCEEDED    FAILED  GIVEN UP  PROBED
   10.0.0.1:80       5  unhealthy       1/20          12         3         0  1.2 s ago: status 503
 ";
         assert_eq!(screen(&pools), expected);
+        let [mut pool] = pools;
+        pool.backends[0].state = "ejected".to_owned();
+        pool.backends[0].reason = Some("5 failures in a row, the last: timeout; for another 8s".to_owned());
+        let row = screen(&[pool]).lines().last().unwrap().to_owned();
+        let expected = "1.2 s ago; ejected: 5 failures in a row, the last: timeout; for another 8s";
+        assert!(row.ends_with(expected), "{row}");
     }
 }

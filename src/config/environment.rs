@@ -42,6 +42,13 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
         {
             mistakes.push(not_usable(sticky.at, &format!("pools.{}.sticky.secret_file", pool.name), &message));
         }
+        if let Some(check) = &pool.health_check
+            && let Some((key, tls)) = check.probe.tls()
+            && let Some(Err(message)) = tls.ca.as_ref().map(|path| authorities(&path.to_string_lossy()))
+        {
+            let key = format!("pools.{}.health_check.{key}.ca", pool.name);
+            mistakes.push(not_usable(check.at, &key, &message));
+        }
     }
     mistakes.sort_by_key(|mistake| mistake.at);
     mistakes

@@ -6,8 +6,10 @@
 
 mod address;
 mod balance;
+mod concurrency;
 mod environment;
 mod error;
+mod health;
 mod listener;
 mod map;
 mod name;
@@ -18,17 +20,23 @@ mod pool;
 mod read;
 mod read_backend;
 mod read_balance;
+mod read_ejection;
 mod read_extension;
 mod read_health;
 mod read_listener;
 mod read_policy;
 mod read_pool;
+mod read_probe;
+mod read_retry;
 mod read_route;
 mod read_server;
+mod read_timeouts;
 mod reader;
 mod regex;
+mod retry;
 mod route;
 mod text;
+mod timeouts;
 mod units;
 mod yaml;
 
@@ -40,16 +48,20 @@ use ipnet::IpNet;
 use pingora_core::server::configuration::ServerConf;
 
 pub use balance::{Balance, Choices, Decay, Hashing, KeySource, LeastTime, TableSize};
+pub use concurrency::{Adaptive, Priority};
 pub use environment::{environment, unresolved};
 pub use error::{ConfigError, Mistake, Position};
+pub use health::{GrpcProbe, HealthCheck, HttpProbe, HttpProtocol, Initial, Probe, ProbeTls};
 pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
 pub use options::Options;
-pub use policy::{Percent, Queue, Sticky, Zone};
-pub use pool::{
-    Backend, BackendAddress, HealthCheck, HttpProbe, Initial, Pool, Probe, Retry, Source, Timeouts, WhenUnavailable,
-};
+pub use policy::{Ejection, Percent, Queue, Sticky, Zone};
+pub use pool::{Backend, BackendAddress, Pool, Source, WhenUnavailable};
 pub use regex::Regex;
+pub use retry::{Backoff, Budget, Hedge, HedgeAfter, Retry, RetryOn};
 pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};
+pub(crate) use text::nearest;
+pub use timeouts::{RouteTimeouts, Timeouts};
+pub(crate) use units::duration;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]

@@ -30,6 +30,9 @@ pub struct Sticky {
     pub cookie: String,
     /// How long the client keeps it, from its issue. Default: until the browser is closed.
     pub ttl: Option<Duration>,
+    /// How long a client still reaches its backend when that drains, from the beginning of the draining; then it goes elsewhere,
+    /// with a new cookie. 0 is at once, written `off`. Default [`Sticky::DRAIN_GRACE`].
+    pub drain_grace: Duration,
     /// A file with the secret that cookies are signed with, at least [`Sticky::MIN_SECRET`] bytes. Balancers that share it
     /// honour each other's cookies. Default: a random one that lasts as long as the process.
     pub secret_file: Option<PathBuf>,
@@ -40,6 +43,8 @@ pub struct Sticky {
 impl Sticky {
     /// Fewer bytes could be guessed.
     pub const MIN_SECRET: usize = 32;
+    /// Enough to end what a client does in several requests, like loading a page; every drain takes at least as long.
+    pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 }
 
 /// `queue`: who waits when `max_in_flight` is reached. First come, first served.
@@ -59,6 +64,49 @@ impl Queue {
 impl Default for Queue {
     fn default() -> Self {
         Queue { size: 1000, timeout: Duration::from_secs(1) }
+    }
+}
+
+/// `ejection`: who is taken out because of what live traffic showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures of any kind in a row that eject, 1 or more. Default 5.
+    pub consecutive_failures: Option<u16>,
+    /// Failures to connect in a row that eject, 1 or more. Default 3.
+    pub consecutive_connect_failures: Option<u16>,
+    /// Whether a success rate far below the peers' ejects. Default yes.
+    pub success_rate: bool,
+    /// Whether answers that take several times as long as the peers' eject. Default yes.
+    pub latency: bool,
+    /// How long the first ejection lasts; each further one lasts that much longer. Default 10 s.
+    pub base_time: Duration,
+    /// How long an ejection lasts at most, `base_time` or more. For each such time that a backend is well, half of its
+    /// ejections are forgotten. Default 5 min.
+    pub max_time: Duration,
+    /// How much of the pool may be ejected, in percent of its backends, 1 to 100. It is always one at least, and never the
+    /// last one that is admitted. Default 50.
+    pub max_percent: u8,
+    /// How long a window is, in which answers are counted that are compared: 10 ms to 1 min. Default 1 s.
+    pub window: Duration,
+}
+
+impl Ejection {
+    /// The shortest and the longest `window`.
+    pub const WINDOWS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Ejection {
+            consecutive_failures: Some(5),
+            consecutive_connect_failures: Some(3),
+            success_rate: true,
+            latency: true,
+            base_time: Duration::from_secs(10),
+            max_time: Duration::from_secs(300),
+            max_percent: 50,
+            window: Duration::from_secs(1),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::map::Map;
-use super::read_policy::max_in_flight;
+use super::read_policy::limit;
 use super::reader::{Value, line};
 use super::{Backend, BackendAddress, Position, address};
 
@@ -47,7 +47,7 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
     });
     let zone = map.get("zone").and_then(|v| v.name("the name of a zone"));
     let priority = priority(&mut map);
-    let max_in_flight = max_in_flight(&mut map);
+    let max_in_flight = limit(&mut map, "max_in_flight");
     map.done();
     let zone = zone.map(str::to_owned);
     Some((Backend { address: address?, weight, zone, priority, max_in_flight, at }, written?))

@@ -4,10 +4,13 @@ use super::map::Map;
 use super::name::{is_name, name_rule};
 use super::read_backend::backends;
 use super::read_balance::balance;
+use super::read_ejection::ejection;
 use super::read_health::health_check;
-use super::read_policy::{max_in_flight, queue, sticky, zone};
+use super::read_policy::{concurrency, limit, queue, sticky, zone};
+use super::read_retry::{hedge, retry};
+use super::read_timeouts::{header, pool_timeouts};
 use super::reader::Value;
-use super::{Backend, Balance, Percent, Pool, Position, Retry, Source, Timeouts, WhenUnavailable};
+use super::{Backend, Balance, Percent, Pool, Position, Source, Timeouts, WhenUnavailable};
 
 /// A pool as it came out, beside its name: routes may refer to one that has a mistake inside.
 pub(super) type NamedPool = (String, Option<Pool>);
@@ -42,8 +45,11 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         Some(Source::Backends(backends)) if value.sink.count() == before => Some(backends),
         _ => None,
     };
-    let max_in_flight = max_in_flight(&mut map);
+    let max_in_flight = limit(&mut map, "max_in_flight");
     let limited = max_in_flight.is_some() || backends.is_none_or(|all| all.iter().any(|b| b.max_in_flight.is_some()));
+    let timeouts = map.read("timeouts", Timeouts::default(), pool_timeouts);
+    let deadline_header = map.get("deadline_header").filter(|v| !v.is_off()).and_then(|v| header(&v));
+    let (retry, sticky) = (retry(&mut map, &timeouts), sticky(&mut map));
     let pool = Pool {
         name: name.to_owned(),
         balance: map.read("balance", Balance::default(), balance),
@@ -52,14 +58,19 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
             v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
         }),
         panic_threshold: map.read("panic_threshold", Percent::default(), Value::percent_or_off),
-        sticky: sticky(&mut map),
         slow_start: map.get("slow_start").filter(|v| !v.is_off()).and_then(|v| v.duration()),
         max_in_flight,
+        max_connections: limit(&mut map, "max_connections"),
+        concurrency: concurrency(&mut map),
         queue: queue(&mut map, limited),
         zone: zone(&mut map, backends),
         overflow: map.read("overflow", Percent::default(), Value::percent_or_off),
-        retry: map.read("retry", Retry::default(), retry),
-        timeouts: map.read("timeouts", Timeouts::default(), timeouts),
+        ejection: ejection(&mut map),
+        hedge: hedge(&mut map, sticky.is_some(), &retry, &timeouts),
+        sticky,
+        retry,
+        timeouts,
+        deadline_header,
         source: source.unwrap_or(Source::Backends(Vec::new())),
         at,
     };
@@ -80,29 +91,4 @@ fn source(map: &mut Map<'_>) -> Option<Source> {
             None
         }
     }
-}
-
-fn retry(value: &Value<'_>) -> Option<Retry> {
-    let mut map = value.map()?;
-    let attempts = map.read("attempts", Retry::ATTEMPTS, |v| {
-        let none = v.scalar() == Some("0");
-        v.whole_or(1..=Retry::MAX_ATTEMPTS, if none { " (1 is the first attempt alone)" } else { "" })
-    });
-    map.done();
-    Some(Retry { attempts })
-}
-
-fn timeouts(value: &Value<'_>) -> Option<Timeouts> {
-    let mut map = value.map()?;
-    let default = Timeouts::default();
-    let timeouts = Timeouts {
-        connect: map.read("connect", default.connect, Value::duration),
-        read: map.read("read", default.read, Value::duration),
-        write: map.read("write", default.write, Value::duration),
-        idle: map.read("idle", default.idle, Value::duration),
-        request: map.read("request", default.request, Value::duration),
-        tunnel: map.read("tunnel", default.tunnel, Value::duration),
-    };
-    map.done();
-    Some(timeouts)
 }

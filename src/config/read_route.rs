@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::map::Map;
 use super::read_pool::NamedPool;
+use super::read_timeouts::route_timeouts;
 use super::reader::{Value, line};
 use super::text::{nearest, quoted, short};
-use super::{Action, HostMatch, Match, PathMatch, Position, Respond, Route, address};
+use super::{Action, HostMatch, Match, PathMatch, Position, Priority, Respond, Route, RouteTimeouts, address};
 
 /// Read `routes`. Without any, everything goes to the pool, if there is just one.
 pub(super) fn routes(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
@@ -37,6 +38,8 @@ fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
             matches: Match::default(),
             action: Action::Pool(0),
             filters: Vec::new(),
+            priority: Priority::default(),
+            timeouts: RouteTimeouts::default(),
             at: pool.as_ref().map_or(top.at, |pool| pool.at),
         }],
         [(first, _), ..] => {
@@ -67,6 +70,14 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
     };
     let filters = map.get("filters").and_then(|v| v.list_or_empty("filters")).unwrap_or_default();
     let filters = filters.iter().filter_map(|v| v.extension("a filter")).collect();
+    let priority = map.read("priority", Priority::default(), |v| {
+        v.word(&[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)])
+    });
+    let timeouts = map.get("timeouts");
+    if let Some(value) = timeouts.as_ref().filter(|_| matches!(action, Some(Action::Respond(_)))) {
+        value.wrong("does nothing beside 'respond', which waits for nobody");
+    }
+    let timeouts = timeouts.and_then(|v| route_timeouts(&v)).unwrap_or_default();
     // Behind an unknown key may be the match that sets this route apart.
     let complete = map.done();
     Some(Route {
@@ -74,6 +85,8 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
         // A wrong action still leaves a match that another route may repeat.
         action: action.unwrap_or(Action::Pool(0)),
         filters,
+        priority,
+        timeouts,
         at: value.at,
     })
 }

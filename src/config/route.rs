@@ -1,6 +1,6 @@
 //! A route: a match on a request, where it goes, the filters it passes.
 
-use super::{Extension, Position};
+use super::{Extension, Position, Priority, RouteTimeouts};
 
 /// One route.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,10 @@ pub struct Route {
     pub action: Action,
     /// The filters that it passes, in order; each is `NAME: {…}` or `NAME`.
     pub filters: Vec<Extension>,
+    /// Who is sent away first when the pool's [`concurrency`](super::Pool::concurrency) is reached. Default normal.
+    pub priority: Priority,
+    /// What it says of times in place of its pool.
+    pub timeouts: RouteTimeouts,
     /// Where the file says so.
     pub at: Position,
 }

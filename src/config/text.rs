@@ -53,7 +53,7 @@ pub(super) fn any_of(words: &[&str]) -> String {
 }
 
 /// The word that `typo` was probably meant to be.
-pub(super) fn nearest<'w>(typo: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(typo: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     // No word of ours is this long, and the distance takes time that grows with the square.
     if typo.len() > 64 {
         return None;

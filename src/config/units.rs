@@ -75,6 +75,16 @@ impl Value<'_> {
     }
 }
 
+/// A duration as the file would have it, from somewhere else.
+///
+/// # Errors
+/// What it must be.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).ok().filter(|_| units_are_ours(text));
+    let valid = parsed.filter(|duration| (SHORTEST..=LONGEST).contains(duration));
+    valid.ok_or_else(|| format!("must be 1ms to 365d with its unit, like 60s, got {}", super::text::quoted(text)))
+}
+
 /// The percentage that a number without its sign was meant for: `70`, `70 %` or `0.7`.
 fn meant(text: &str) -> Option<Percent> {
     let whole = text.trim_end_matches(['%', ' ']).parse().ok();

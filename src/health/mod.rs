@@ -3,13 +3,18 @@
 //! A check says only whether one probe passed. When to probe, for how long at the most, and what a row of results means is
 //! decided for all of them alike, in [`prober`](crate::pool) and [`Health`](crate::backend::Health).
 
+mod dial;
+mod grpc;
 mod http;
+mod session;
 mod tcp;
 
 use std::sync::Arc;
 
 use pingora_load_balancing::health_check::HealthCheck;
 
+pub use dial::Trust;
+pub use grpc::GrpcCheck;
 pub use http::HttpCheck;
 pub use tcp::TcpCheck;
 

@@ -8,6 +8,7 @@ use pingora_load_balancing::Backend;
 
 use super::Pool;
 use crate::backend::{BackendState, Candidate, Lease, Snapshot};
+use crate::config::Priority;
 use crate::selection::take_offered;
 
 /// What a pick depends on beside the pool.
@@ -21,6 +22,8 @@ pub struct Pick<'a> {
     pub tried: &'a [SocketAddr],
     /// Whether the request has had an attempt before: it goes ahead of those who wait for their first.
     pub again: bool,
+    /// Who is sent away first when the pool has too much to do.
+    pub priority: Priority,
 }
 
 /// Why a pool has nobody to give.
@@ -30,8 +33,12 @@ pub enum Unavailable {
     NoneAdmitted,
     /// This request has tried every admitted one.
     AllTried,
-    /// `max_in_flight` is reached, the pool's or each backend's, and there is no place in the queue.
+    /// `max_in_flight` is reached, the pool's or each backend's, and there is no queue.
     Full,
+    /// `max_in_flight` is reached, and there is no place in the queue.
+    QueueFull,
+    /// More would make the pool slow, as its `concurrency` found.
+    Overloaded,
     /// There was no room within `queue.timeout`.
     QueueTimeout,
     /// There was no room within what the request had left.
@@ -50,6 +57,9 @@ impl Pool {
     /// # Errors
     /// Why there is nobody; never while an admitted backend is left to try.
     pub fn acquire(&self, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
+        if self.sheds(pick) {
+            return Err(if self.available() { Unavailable::Overloaded } else { Unavailable::NoneAdmitted });
+        }
         if !self.roster.pool().has_room() {
             // Whoever is asked would refuse: thousands need not be, for each request that a full pool sends away.
             return Err(if self.available() { Unavailable::Full } else { Unavailable::NoneAdmitted });
@@ -67,8 +77,27 @@ impl Pool {
         self.balancer.select(pick.key, &accept);
         match lease.into_inner() {
             Some(lease) => Ok(lease),
-            None => walk(&self.roster.load(), pick.tried),
+            None => match walk(&self.roster.load(), pick.tried) {
+                // Another took the last of the room meanwhile.
+                Err(Unavailable::Full) if self.sheds(pick) => Err(Unavailable::Overloaded),
+                decided => decided,
+            },
         }
+    }
+
+    /// Whether the request is sent away rather than to make the pool slow, which is counted. Who only has no second attempt is
+    /// not.
+    #[inline]
+    fn sheds(&self, pick: &Pick<'_>) -> bool {
+        let state = self.roster.pool();
+        let sheds = state.sheds(pick.priority);
+        if sheds
+            && !pick.again
+            && let Some(concurrency) = state.concurrency()
+        {
+            concurrency.refuse();
+        }
+        sheds
     }
 
     /// The state of a backend that was offered, by an algorithm of ours or another's.
@@ -82,13 +111,20 @@ impl Pool {
     #[inline]
     fn begin(&self, state: Arc<BackendState>, tried: &[SocketAddr]) -> Option<Lease> {
         let candidate = state.eligible() || self.roster.load().accepts(&state);
-        if candidate && !tried.contains(state.address()) { Lease::begin(state) } else { None }
+        if candidate && !tried.contains(state.address()) { begin(state) } else { None }
     }
 
-    /// A lease on the backend that the client's cookie names.
+    /// A lease on the backend that the client's cookie names; for a while even if it drains.
     fn stuck(&self, pick: &Pick<'_>) -> Option<Lease> {
         let state = self.sticky.as_ref()?.find(pick.cookie?)?;
-        self.begin(state, pick.tried)
+        if !state.draining() {
+            return self.begin(state, pick.tried);
+        }
+        let in_grace = |state: &BackendState| self.grace_left(state).is_some();
+        if !in_grace(&state) || pick.tried.contains(state.address()) {
+            return None;
+        }
+        Lease::begin(state).filter(|lease| in_grace(lease.backend()) || lease.backend().eligible())
     }
 
     /// Whether there is anybody to try beside these, now or as soon as there is room.
@@ -96,6 +132,12 @@ impl Pool {
         let snapshot = self.roster.load();
         snapshot.candidates().any(|candidate| acceptable(&snapshot, &candidate.state, tried))
     }
+}
+
+/// Begin an attempt, but not if draining has begun in between: whoever has been told that nothing is in flight stops the backend.
+#[inline]
+fn begin(state: Arc<BackendState>) -> Option<Lease> {
+    Lease::begin(state).filter(|lease| !lease.backend().draining())
 }
 
 #[inline]
@@ -112,7 +154,7 @@ fn walk(snapshot: &Snapshot, tried: &[SocketAddr]) -> Result<Lease, Unavailable>
             return None;
         }
         eligible = true;
-        if tried.contains(candidate.state.address()) { None } else { Lease::begin(Arc::clone(&candidate.state)) }
+        if tried.contains(candidate.state.address()) { None } else { begin(Arc::clone(&candidate.state)) }
     };
     for group in snapshot.groups() {
         let start = fastrand::usize(..group.candidates.len());
@@ -140,7 +182,7 @@ mod tests {
 
     use super::super::{PoolBuilder, Secret};
     use super::*;
-    use crate::backend::{Outcome, Policy, Thresholds};
+    use crate::backend::{Failure, Outcome, Policy, Thresholds};
     use crate::config::WhenUnavailable;
     use crate::metrics::Metrics;
     use crate::selection::{Offers, RoundRobin, Turns};
@@ -181,6 +223,17 @@ mod tests {
         }
     }
 
+    /// Whoever has seen nothing in flight stops the backend: an attempt that was decided on before must not begin after that.
+    #[test]
+    fn what_was_decided_on_before_a_drain_does_not_begin() {
+        let pool = pool(Policy::default());
+        let state = Arc::clone(&pool.roster().load().members()[0].state);
+        assert!(begin(Arc::clone(&state)).is_some());
+        state.begin_drain();
+        assert!(begin(Arc::clone(&state)).is_none());
+        assert_eq!(state.in_flight(), 0);
+    }
+
     /// A lease that nobody reports on, as when the client leaves, blames nobody.
     #[test]
     fn a_lease_ends_with_its_drop() {
@@ -193,7 +246,7 @@ mod tests {
             let counts = state.counts();
             assert_eq!((state.in_flight(), counts.cancelled, counts.failed), (0, 1, 0));
         }
-        pool.acquire(&Pick::default()).unwrap().report(Outcome::Failed, Duration::ZERO);
+        pool.acquire(&Pick::default()).unwrap().report(Outcome::Failed(Failure::Broken), Duration::ZERO);
         assert_eq!(pool.roster().pool().in_flight(), 0);
     }
 

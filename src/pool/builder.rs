@@ -4,18 +4,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use pingora_core::protocols::TcpKeepalive;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use pingora_load_balancing::{Backends, LoadBalancer};
 
 use super::balancer::Balancer;
-use super::prober::Probing;
+use super::connections::Connections;
+use super::prober::{Checking, Timing};
 use super::refresh::Refreshes;
+use super::retries::Retries;
 use super::sticky::{Secret, Stickiness};
 use super::{Pool, Retry, Timeouts};
 use crate::backend::{Health, Policy, PoolState, RAMP_STEPS, Roster, Thresholds};
-use crate::config::{HealthCheck, Initial, KeySource, Queue};
+use crate::config::{Ejection, HealthCheck, Hedge, Initial, KeySource, Queue, Sticky};
 use crate::discovery::{Source, Tracked};
 use crate::health::Check;
 use crate::metrics::Metrics;
@@ -33,9 +36,14 @@ pub struct PoolBuilder {
     policy: Policy,
     key: Vec<KeySource>,
     sticky: Option<(String, Option<Duration>, Secret)>,
+    drain_grace: Duration,
     queue: Option<Queue>,
+    max_connections: Option<u32>,
+    ejection: Option<Ejection>,
     retry: Retry,
+    hedge: Option<Hedge>,
     timeouts: Timeouts,
+    deadline_header: Option<HeaderName>,
 }
 
 impl PoolBuilder {
@@ -49,9 +57,14 @@ impl PoolBuilder {
             policy: Policy::default(),
             key: Vec::new(),
             sticky: None,
+            drain_grace: Sticky::DRAIN_GRACE,
             queue: None,
+            max_connections: None,
+            ejection: None,
             retry: Retry::default(),
+            hedge: None,
             timeouts: Timeouts::default(),
+            deadline_header: None,
         }
     }
 
@@ -62,7 +75,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Probe the backends with `check`, as often and as long as `settings` say.
+    /// Probe the backends with `check`, as often and as long as `settings` say. Pools that are given clones of one `Arc`, with
+    /// the same intervals and timeout, share the probes of the addresses that they have in common.
     #[must_use]
     pub fn health_check(mut self, check: Check, settings: &HealthCheck) -> Self {
         self.check = Some((check, settings.clone()));
@@ -91,10 +105,33 @@ impl PoolBuilder {
         self
     }
 
+    /// How long sticky clients still reach a backend of theirs that drains; 0 for not at all. Default
+    /// [`Sticky::DRAIN_GRACE`].
+    #[must_use]
+    pub fn drain_grace(mut self, grace: Duration) -> Self {
+        self.drain_grace = grace;
+        self
+    }
+
     /// Who waits when nobody has room, in [`Pool::acquire_or_wait`]. Default: nobody.
     #[must_use]
     pub fn queue(mut self, queue: Queue) -> Self {
         self.queue = Some(queue);
+        self
+    }
+
+    /// How many connections to the backends may be open, those kept for later included. Default: any number.
+    #[must_use]
+    pub fn max_connections(mut self, max: u32) -> Self {
+        self.max_connections = Some(max);
+        self
+    }
+
+    /// Take backends out because of what live traffic shows, by these rules. It is [`PoolService`](super::PoolService) that
+    /// does. Default: not.
+    #[must_use]
+    pub fn ejection(mut self, rules: Ejection) -> Self {
+        self.ejection = Some(rules);
         self
     }
 
@@ -105,10 +142,24 @@ impl PoolBuilder {
         self
     }
 
+    /// Second attempts beside slow ones. Default: none.
+    #[must_use]
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// How long each step may take.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Tell backends in this header how many milliseconds a request has left. Default: not.
+    #[must_use]
+    pub fn deadline_header(mut self, header: HeaderName) -> Self {
+        self.deadline_header = Some(header);
         self
     }
 
@@ -165,23 +216,27 @@ impl PoolBuilder {
             refreshes: Refreshes::default(),
             key: self.key,
             sticky,
+            drain_grace: self.drain_grace,
             queue: self.queue,
+            connections: self.max_connections.map(Connections::new),
+            ejection: self.ejection,
+            retries: Retries::new(&self.retry),
             retry: self.retry,
+            hedge: self.hedge,
             peer: peer(&self.timeouts),
             timeouts: self.timeouts,
-            check: self.check.map(|(check, settings)| (check, probing(&settings))),
+            deadline_header: self.deadline_header,
+            check: self.check.map(|(check, settings)| checking(check, &settings)),
             rediscover: self.rediscover,
             ramp,
         })
     }
 }
 
-fn probing(settings: &HealthCheck) -> Probing {
-    Probing {
-        interval: settings.interval,
-        timeout: settings.timeout,
-        thresholds: Thresholds { rise: settings.rise, fall: settings.fall },
-    }
+fn checking(check: Check, settings: &HealthCheck) -> Checking {
+    let HealthCheck { interval, unhealthy_interval, timeout, rise, fall, .. } = *settings;
+    let timing = Timing { interval, unhealthy_interval, timeout };
+    Checking { check, timing, thresholds: Thresholds { rise, fall } }
 }
 
 /// Notices within about a minute that the host behind a silent connection is gone, before a request has to.

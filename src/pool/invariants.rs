@@ -11,9 +11,10 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::{Backend, Extensions};
 
+use super::observer::Observer;
 use super::{Pick, Pool, PoolBuilder, Unavailable};
-use crate::backend::{Attributes, Lease, Member, Outcome, Policy, PoolState, Thresholds};
-use crate::config::{Choices, Decay, LeastTime, Percent, TableSize, Zone};
+use crate::backend::{Attributes, Failure, Lease, Member, Outcome, Policy, PoolState, Thresholds};
+use crate::config::{Choices, Decay, Ejection, LeastTime, Percent, TableSize, Zone};
 use crate::metrics::Metrics;
 use crate::selection::{
     Algorithm, AtRandom, FewestInFlight, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
@@ -40,6 +41,8 @@ struct World {
     random: fastrand::Rng,
     leases: Vec<Lease>,
     policies: bool,
+    observer: Observer,
+    trials: usize,
 }
 
 impl World {
@@ -56,7 +59,9 @@ impl World {
             });
         }
         let pool = builder.algorithm(&Metrics::new().unwrap(), make);
-        let mut world = World { pool, source, random: fastrand::Rng::with_seed(SEED), leases: Vec::new(), policies };
+        let (random, observer) = (fastrand::Rng::with_seed(SEED), Observer::default());
+        let mut world = World { pool, source, random, leases: Vec::new(), policies, observer, trials: 0 };
+        world.pool.roster().pool().watch.begin(world.rules());
         (0..4).for_each(|_| world.change_backends());
         world
     }
@@ -67,12 +72,21 @@ impl World {
             match self.random.usize(..changes) {
                 0 if self.random.bool() => self.change_backends(),
                 0 => self.change_health(),
+                // More often than others: who is ejected is not left for long.
+                1 if self.policies => self.observe(),
                 n if n % 2 == 0 || self.leases.is_empty() => self.acquire(step),
                 _ => self.end_one(),
             }
             if step % 1000 == 0 {
                 self.check_counts();
             }
+            if step % 20 == 0 {
+                self.check_admitted();
+            }
+        }
+        if self.policies {
+            let ejections: u64 = self.members().iter().flat_map(|m| m.state.ejections()).map(|(_, count)| count).sum();
+            assert!(ejections > 0 && self.trials > 0, "{ejections} ejections and {} trials", self.trials);
         }
         self.leases.clear();
         self.check_counts();
@@ -106,6 +120,34 @@ impl World {
         }
     }
 
+    /// Two failures in a row, for a short time.
+    fn rules(&self) -> Option<Ejection> {
+        let (consecutive_failures, base_time) = (Some(2), Duration::from_millis(1));
+        let rules = Ejection { consecutive_failures, base_time, max_time: 8 * base_time, ..Ejection::default() };
+        self.policies.then_some(rules)
+    }
+
+    fn observe(&mut self) {
+        let ended = self.random.bool();
+        if self.observer.look(&self.pool, self.rules().as_ref(), ended) {
+            self.pool.roster().refresh();
+        }
+    }
+
+    /// Ejection leaves somebody of those who are fit, and lets one attempt at a time try.
+    fn check_admitted(&mut self) {
+        let members = self.members();
+        let fit = |member: &&Member| !member.state.draining() && member.state.health().0.healthy();
+        let admitted = members.iter().any(|member| member.state.eligible() && !member.state.ejected());
+        assert!(admitted || !members.iter().any(|member| fit(&member)), "{members:?}");
+        let trials: Vec<_> = self.leases.iter().filter(|lease| lease.on_trial()).collect();
+        for (place, lease) in trials.iter().enumerate() {
+            let again = trials[..place].iter().any(|other| Arc::ptr_eq(other.backend(), lease.backend()));
+            assert!(!again, "two try {:?}", lease.backend());
+            assert!(!lease.backend().admitted(), "a second may try {:?}", lease.backend());
+        }
+    }
+
     fn acquire(&mut self, step: usize) {
         let members = self.members();
         let tried: Vec<SocketAddr> = (0..self.random.usize(..3))
@@ -123,6 +165,7 @@ impl World {
                 assert!(!tried.contains(state.address()), "step {step}: {state:?} was tried");
                 assert!(!state.draining() && !full && left > 0, "step {step}");
                 assert!(state.max_in_flight().is_none_or(|max| state.in_flight() <= max), "step {step}: {state:?}");
+                self.trials += usize::from(lease.on_trial());
                 self.leases.push(lease);
             }
             Err(why) => {
@@ -136,7 +179,7 @@ impl World {
         let mut lease = self.leases.swap_remove(self.random.usize(..self.leases.len()));
         match self.random.u8(..3) {
             0 => lease.report(Outcome::Succeeded, Duration::from_micros(self.random.u64(..10_000))),
-            1 => lease.report(Outcome::Failed, Duration::ZERO),
+            1 => lease.report(Outcome::Failed(Failure::Broken), Duration::ZERO),
             // The client left.
             _ => {}
         }

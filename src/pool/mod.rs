@@ -5,33 +5,47 @@
 //! aside, in [`PoolService`].
 
 mod acquire;
+mod adapt;
 mod balancer;
+mod budget;
 mod builder;
+mod connections;
+mod drain;
 #[cfg(test)]
 mod invariants;
+mod observer;
+mod probe;
 mod prober;
 mod queue;
 mod refresh;
+mod retries;
+mod rhythm;
 mod service;
 mod sticky;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderName;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::backend::{Lease, Roster};
-use crate::config::{KeySource, Queue, Retry, Timeouts};
-use crate::health::Check;
-use crate::metrics::PoolMetrics;
+use crate::config::{Ejection, Hedge, KeySource, Queue, Retry, Timeouts};
+use crate::metrics::{PoolMetrics, RetryDenied};
 use balancer::Balancer;
-use prober::Probing;
+use connections::Connections;
+use prober::Checking;
 use refresh::Refreshes;
+use retries::Retries;
 
 pub use acquire::{Pick, Unavailable};
 pub use builder::PoolBuilder;
+pub(crate) use connections::CONNECTION_LIMIT;
+pub use retries::Permit;
 pub use service::PoolService;
 pub use sticky::{Secret, Stickiness};
+pub use watchdog::Overdue;
 
 /// A set of backends, and how to choose among them.
 pub struct Pool {
@@ -42,16 +56,23 @@ pub struct Pool {
     /// What of a request is hashed; empty for an algorithm that does not hash.
     key: Vec<KeySource>,
     sticky: Option<Arc<Stickiness>>,
+    drain_grace: Duration,
     queue: Option<Queue>,
+    connections: Option<Arc<Connections>>,
     retry: Retry,
+    retries: Retries,
+    hedge: Option<Hedge>,
     timeouts: Timeouts,
+    deadline_header: Option<HeaderName>,
     /// Everything that is alike in the peers of this pool; each attempt copies it and puts its address in.
     peer: HttpPeer,
-    check: Option<(Check, Probing)>,
+    check: Option<Checking>,
     /// How often to ask discovery; `None` asks once.
     rediscover: Option<Duration>,
     /// How often to move on those that are in slow start.
     ramp: Option<Duration>,
+    /// Who is taken out because of what live traffic shows.
+    ejection: Option<Ejection>,
     pub(crate) metrics: PoolMetrics,
 }
 
@@ -89,19 +110,55 @@ impl Pool {
         &self.retry
     }
 
+    /// Count a request that began at `started`, of which second attempts may be a share.
+    #[inline]
+    pub fn earn_retries(&self, started: Instant) {
+        self.retries.earn(started);
+    }
+
+    /// Ask for a second attempt; the permit is to be kept until it ends. `free` is for those after which no backend has seen
+    /// the request: they are no load on any, and cost nothing of the budget.
+    ///
+    /// # Errors
+    /// What forbids it.
+    pub fn permit_retry(&self, free: bool) -> Result<Permit, RetryDenied> {
+        self.retries.permit(free).inspect_err(|why| self.metrics.retry_denied(*why))
+    }
+
+    /// The header that tells a backend how long a request may still take.
+    pub fn deadline_header(&self) -> Option<&HeaderName> {
+        self.deadline_header.as_ref()
+    }
+
+    /// The same for who has a permit already, which it goes on with.
+    ///
+    /// # Errors
+    /// That the budget is spent.
+    pub fn spend_on_retry(&self, free: bool) -> Result<(), RetryDenied> {
+        self.retries.spend(free).inspect_err(|why| self.metrics.retry_denied(*why))
+    }
+
+    /// Its policy for requests that are answered slowly.
+    pub fn hedge(&self) -> Option<Hedge> {
+        self.hedge
+    }
+
     /// How long each step may take.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    /// Where to connect for this lease, with `left` of the request's time to go.
-    pub fn peer(&self, lease: &Lease, left: Duration) -> Box<HttpPeer> {
+    /// Where to connect for this lease, under `timeouts`, which are the pool's own or a route's, with `left` to go until the
+    /// header of its response must be there.
+    pub fn peer(&self, lease: &Lease, timeouts: &Timeouts, left: Duration) -> Box<HttpPeer> {
         let mut peer = Box::new(self.peer.clone());
         peer._address = lease.backend().address().clone();
-        let options = &mut peer.options;
-        if left < self.timeouts.read {
-            options.read_timeout = Some(left);
+        if let Some(connections) = &self.connections {
+            connections.watch(&mut peer);
         }
+        let options = &mut peer.options;
+        // Pingora has one for the header and for the pauses in the body.
+        options.read_timeout = Some(timeouts.read.min(left));
         if left < self.timeouts.connect {
             options.connection_timeout = Some(left);
             options.total_connection_timeout = Some(left);
@@ -109,8 +166,20 @@ impl Pool {
         peer
     }
 
-    /// When a request that begins now must have its response's header.
-    pub fn deadline(&self, now: Instant) -> Instant {
-        now + self.timeouts.request
+    /// How many connections to its backends are open, where `max_connections` limits them.
+    pub fn connections(&self) -> Option<usize> {
+        self.connections.as_ref().map(|connections| connections.open())
+    }
+
+    /// How many there may be.
+    pub fn max_connections(&self) -> Option<usize> {
+        self.connections.as_ref().map(|connections| connections.max())
+    }
+
+    /// Whether the connection of an attempt is to be closed after it, since `max_connections` is reached and another backend
+    /// wants one.
+    #[inline]
+    pub(crate) fn wants_connection(&self) -> bool {
+        self.connections.as_ref().is_some_and(|connections| connections.wanted())
     }
 }

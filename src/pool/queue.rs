@@ -9,7 +9,7 @@ use crate::backend::Lease;
 use crate::config::Queue;
 
 impl Pool {
-    /// Whether `max_in_flight` bounds it, so that it may be full.
+    /// Whether `max_in_flight` or `concurrency` bounds it, so that it may be full.
     pub fn limited(&self) -> bool {
         self.roster.load().limited()
     }
@@ -38,7 +38,7 @@ impl Pool {
         let state = self.roster.pool();
         let place = match pick.again {
             true => state.stand_by(),
-            false => state.line_up(queue.size).ok_or(Unavailable::Full)?,
+            false => state.line_up(queue.size).ok_or(Unavailable::QueueFull)?,
         };
         // Kept until there is room for us: who is next then looks for itself, and finds what else was given back meanwhile.
         // But not by a second attempt, which came before them all, and may need the room of other backends than they.
@@ -127,7 +127,7 @@ mod tests {
         let pool = of_one(1, Duration::from_millis(20));
         let held = lease(&pool, LONG).await.unwrap();
         let (waited, refused) = tokio::join!(lease(&pool, LONG), lease(&pool, LONG));
-        assert_eq!((waited.unwrap_err(), refused.unwrap_err()), (Unavailable::QueueTimeout, Unavailable::Full));
+        assert_eq!((waited.unwrap_err(), refused.unwrap_err()), (Unavailable::QueueTimeout, Unavailable::QueueFull));
         assert_eq!(lease(&pool, Duration::from_millis(5)).await.unwrap_err(), Unavailable::Deadline);
         drop(held);
         assert!(lease(&pool, LONG).await.is_ok());

@@ -1,6 +1,7 @@
 //! The pingora background service that keeps every pool up to date: it asks discovery and probes backends.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::Pool;
-use super::prober::probe_for_ever;
+use super::adapt::adapt_for_ever;
+use super::observer::observe_for_ever;
+use super::prober::{Prober, Probers, Subscription};
+use super::watchdog::Watchdog;
 
 /// How long a failed first discovery may be away from its next try.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -45,11 +49,12 @@ impl PoolService {
 #[async_trait]
 impl BackgroundService for PoolService {
     async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
-        let mut keepers = JoinSet::new();
+        let (mut keepers, probers) = (JoinSet::new(), Probers::default());
+        let _watchdog = Watchdog::start(&self.pools);
         let mut rounds = Vec::new();
         for pool in &self.pools {
             let (first_round, done) = watch::channel(());
-            keepers.spawn(keep(Arc::clone(pool), first_round));
+            keepers.spawn(keep(Arc::clone(pool), probers.of(pool), first_round));
             rounds.push(done);
         }
         let settle = async {
@@ -75,14 +80,17 @@ impl BackgroundService for PoolService {
 }
 
 /// Keep one pool up to date. `first_round` is dropped when each backend of the first discovery has been probed.
-async fn keep(pool: Arc<Pool>, first_round: watch::Sender<()>) {
+pub(super) async fn keep(pool: Arc<Pool>, prober: Option<Arc<Prober>>, first_round: watch::Sender<()>) {
     let mut first_round = Some(first_round);
-    let mut probers = Probers::default();
-    let _ramp = pool.ramp.map(|every| Ramp::start(Arc::clone(&pool), every));
+    let mut probed = Probed::default();
+    let _observer = Task(tokio::spawn(observe_for_ever(Arc::clone(&pool))).abort_handle());
+    let adapting = |_| Task(tokio::spawn(adapt_for_ever(Arc::clone(&pool))).abort_handle());
+    let _adapting = pool.roster.pool().concurrency().map(adapting);
+    let _ramp = pool.ramp.map(|every| Task(tokio::spawn(ramp_for_ever(Arc::clone(&pool), every)).abort_handle()));
     loop {
         // A failure is logged where it happens, and leaves the backends as they were.
         let discovered = pool.discover().await.is_ok();
-        probers.follow(&pool, first_round.take());
+        probed.follow(&pool, prober.as_ref(), first_round.take());
         match pool.rediscover {
             _ if !discovered => tokio::time::sleep(FIRST_RETRY).await,
             Some(every) => tokio::time::sleep(every).await,
@@ -91,67 +99,47 @@ async fn keep(pool: Arc<Pool>, first_round: watch::Sender<()>) {
     }
 }
 
-/// A task that moves on those of a pool that are in slow start; ended when dropped.
-struct Ramp(AbortHandle);
-
-impl Ramp {
-    fn start(pool: Arc<Pool>, every: Duration) -> Self {
-        let step = async move {
-            loop {
-                tokio::time::sleep(every).await;
-                if pool.roster.load().ramping() {
-                    pool.refresh().await;
-                }
-            }
-        };
-        Ramp(tokio::spawn(step).abort_handle())
+/// Move on those of a pool that are in slow start, until this task is aborted.
+async fn ramp_for_ever(pool: Arc<Pool>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if pool.roster.load().ramping() {
+            pool.refresh().await;
+        }
     }
 }
 
-impl Drop for Ramp {
+/// A task, ended when dropped.
+struct Task(AbortHandle);
+
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// The probing tasks of one pool.
+/// The backends of one pool that are probed.
 #[derive(Default)]
-struct Probers(HashMap<SocketAddr, Prober>);
+struct Probed(HashMap<SocketAddr, Subscription>);
 
-/// A probing task, ended when dropped.
-struct Prober {
-    weight: usize,
-    task: AbortHandle,
-}
-
-impl Drop for Prober {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Probers {
-    /// Begin to probe who has come, and stop for who has gone. `first_round` is dropped with the last first probe.
-    fn follow(&mut self, pool: &Arc<Pool>, first_round: Option<watch::Sender<()>>) {
+impl Probed {
+    /// Begin to probe who has come, and stop for who has gone. `first_round` is dropped with the last first result.
+    fn follow(&mut self, pool: &Arc<Pool>, prober: Option<&Arc<Prober>>, first_round: Option<watch::Sender<()>>) {
         let snapshot = pool.roster.load();
         for member in snapshot.members() {
             // Pingora takes a backend that it has not seen for alive.
             pool.balancer.mark(&member.backend, member.state.eligible());
         }
-        if pool.check.is_none() {
-            return;
-        }
+        let Some(prober) = prober else { return };
         self.0.retain(|address, _| snapshot.find(address).is_some());
         let first_round = first_round.map(Arc::new);
         for member in snapshot.members() {
-            let (address, weight) = (&member.backend.addr, member.backend.weight);
-            if self.0.get(address).is_some_and(|prober| prober.weight == weight) {
-                continue;
+            match self.0.entry(member.backend.addr.clone()) {
+                Entry::Occupied(known) => known.get().update(member),
+                Entry::Vacant(place) => {
+                    place.insert(prober.join(pool, member, first_round.clone()));
+                }
             }
-            let probed = first_round.clone();
-            let task = tokio::spawn(probe_for_ever(Arc::clone(pool), member.clone(), move || drop(probed)));
-            let task = task.abort_handle();
-            self.0.insert(address.clone(), Prober { weight, task });
         }
     }
 }

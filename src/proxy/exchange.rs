@@ -6,32 +6,25 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
-use log::{Level, log};
 use pingora::http::RequestHeader;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::generation::{Action, Generation};
-use super::{failure, forwarded, key, request};
+use super::generation::{Action, Generation, Route};
+use super::leg::Role;
+use super::{deadline, failure, forwarded, key, request};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::ctx::{Attempt, Ctx, FailedAttempt};
-use crate::filter::Filter;
-use crate::pool::{Pick, Pool, Stickiness, Unavailable};
+use crate::ctx::Ctx;
+use crate::filter::{Filter, respond};
+use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
 pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
-
-/// Whoever has waited less for room is taken for still there: looking costs a call of the system.
-const LONG_ENOUGH_TO_LEAVE: Duration = Duration::from_millis(5);
-
-/// How many attempts may go to a stale connection without counting. The second has a connection of its own, so that more
-/// than one is already strange.
-const MAX_STALE: usize = 3;
 
 /// A request under way: the generation that it began in, its route there, and its context.
 pub struct Exchange {
@@ -39,19 +32,47 @@ pub struct Exchange {
     pub(super) route: Option<usize>,
     pub(super) ctx: Ctx,
     /// Taken before `upstream_peer` asks: where the pool may be full, so that whoever must wait or leave keeps its connection.
-    reserved: Option<Lease>,
+    pub(super) reserved: Option<Lease>,
+    /// How long the next attempt waits for its beginning.
+    pub(super) pause: Option<Duration>,
+    /// The right to the second attempt under way.
+    pub(super) permit: Option<Permit>,
+    /// A retry has been decided on, before pingora asks for it.
+    pub(super) again: bool,
+    /// What it is, if it is only one of the attempts of a request.
+    pub(super) leg: Option<Role>,
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.generation.in_flight.fetch_sub(1, Relaxed);
+        match &self.leg {
+            Some(leg) => leg.judge(&mut self.ctx),
+            None => {
+                self.generation.in_flight.fetch_sub(1, Relaxed);
+            }
+        }
     }
 }
 
 impl Exchange {
     pub(super) fn new(generation: Arc<Generation>) -> Self {
         generation.in_flight.fetch_add(1, Relaxed);
-        Exchange { generation, route: None, ctx: Ctx::new(), reserved: None }
+        Exchange {
+            generation,
+            route: None,
+            ctx: Ctx::new(),
+            reserved: None,
+            pause: None,
+            permit: None,
+            again: false,
+            leg: None,
+        }
+    }
+
+    /// Serve by another generation, which counts the request already.
+    pub(super) fn serve(&mut self, generation: Arc<Generation>) {
+        self.generation.in_flight.fetch_sub(1, Relaxed);
+        self.generation = generation;
     }
 
     /// Note who the client is.
@@ -70,7 +91,9 @@ impl Exchange {
         let route = self.route.and_then(|number| self.generation.routes.get(number));
         if let Some(Action::Pool(pool)) = route.map(|route| &route.action) {
             self.ctx.pool = Some(Arc::clone(pool));
+            self.ctx.given = pool.deadline_header().and_then(|_| deadline::given(&header.headers));
         }
+        self.ctx.priority = route.map_or(self.ctx.priority, |route| route.priority);
         route.is_some()
     }
 
@@ -79,6 +102,32 @@ impl Exchange {
         let route = self.route.and_then(|number| self.generation.routes.get(number));
         // An empty vector allocates nothing; the copy frees the request for the filter to change.
         route.map(|route| route.filters.clone()).unwrap_or_default()
+    }
+
+    /// Do what the route says. `true` if the client has its answer.
+    pub(super) async fn follow(&mut self, session: &mut Session, route: &Route) -> Result<bool> {
+        for filter in &route.filters {
+            if filter.request_filter(session, &mut self.ctx).await? {
+                return Ok(true);
+            }
+        }
+        let pool = match &route.action {
+            Action::Respond(answer) => {
+                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+                respond(session, status, &[], &answer.body).await?;
+                return Ok(true);
+            }
+            Action::Pool(pool) => pool,
+        };
+        // Here rather than in `upstream_peer`, whose errors cost the client its connection.
+        if let Err(reason) = self.reserve(session, pool).await {
+            return self.refuse(session, reason).await;
+        }
+        if self.may_be_watched(session, pool) {
+            // On the heap: it is large, and few requests take this way.
+            return Box::pin(self.forward_watched(session, pool)).await;
+        }
+        Ok(false)
     }
 
     /// Answer with a refusal; the connection lives on.
@@ -95,101 +144,12 @@ impl Exchange {
         Error::explain(ErrorType::HTTPStatus(reason.status()), text)
     }
 
-    /// Take a lease in advance where the pool may be full, waiting in its queue.
-    pub(super) async fn reserve(&mut self, session: &mut Session, pool: &Pool) -> std::result::Result<(), Reason> {
-        if !pool.available() {
-            return Err(Reason::NoBackend);
-        }
-        if pool.limited() {
-            let begun = Instant::now();
-            let lease = self.lease(session, pool).await.map_err(reason)?;
-            // A backend does not always notice that the client has left: one such request after the other would be more than
-            // the limit allows.
-            if begun.elapsed() >= LONG_ENOUGH_TO_LEAVE && has_left(session).await {
-                return Err(Reason::ClientGone);
-            }
-            self.reserved = Some(lease);
-        }
-        if session.is_upgrade_req() {
-            session.set_read_timeout(Some(pool.timeouts().tunnel));
-        }
-        Ok(())
-    }
-
-    /// A lease for the next attempt.
-    pub(super) async fn acquire(&mut self, session: &Session, pool: &Pool) -> Result<Lease> {
-        if let Some(lease) = self.reserved.take() {
-            return Ok(lease);
-        }
-        self.lease(session, pool).await.map_err(|unavailable| {
-            // What the last attempt met says more than that nobody is left.
-            let reason = self.ctx.failed.last().map_or(reason(unavailable), |attempt| attempt.reason);
-            self.fail(reason, "no backend is left to try")
-        })
-    }
-
-    async fn lease(&self, session: &Session, pool: &Pool) -> std::result::Result<Lease, Unavailable> {
-        let header = session.req_header();
-        let key = key::of(pool.key(), header, self.ctx.client);
-        let cookie = pool.sticky().and_then(|sticky| presented(header, sticky));
-        let again = !self.ctx.failed.is_empty();
-        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again };
-        pool.acquire_or_wait(&pick, pool.deadline(self.ctx.started)).await
-    }
-
     /// The cookie that binds the client to the backend that answers, if it needs one.
     pub(super) fn sticky_cookie(&self, session: &Session) -> Option<String> {
         let sticky = self.ctx.pool.as_ref()?.sticky()?;
         let presented = presented(session.req_header(), sticky);
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         sticky.set_cookie(self.ctx.lease.as_ref()?, presented, &self.ctx.tried, tls)
-    }
-
-    /// Whether the next attempt must have a connection of its own: when a kept one was stale, others may be, too.
-    pub(super) fn needs_fresh_connection(&self) -> bool {
-        self.ctx.failed.last().is_some_and(|attempt| attempt.stale)
-    }
-
-    pub(super) fn begin_attempt(&mut self, pool: &Pool, lease: Lease, now: Instant) {
-        let number = self.ctx.attempt.number.saturating_add(1);
-        if number > 1 {
-            pool.metrics.retry();
-        }
-        self.ctx.lease = Some(lease);
-        self.ctx.attempt = Attempt { number, started: Some(now), ..Attempt::default() };
-    }
-
-    /// Note that the attempt under way has failed, and say whether another follows: it does if it is safe and there are
-    /// attempts, time and a backend left.
-    pub(super) fn end_failed_attempt(&mut self, error: &Error, reason: Reason, stale: bool, safe: bool) -> bool {
-        let (Some(pool), Some(mut lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
-            return false;
-        };
-        let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
-        lease.report(if stale { Outcome::Cancelled } else { Outcome::Failed }, took);
-        let backend = Arc::clone(lease.backend());
-        if !stale {
-            self.ctx.tried.push(backend.address().clone());
-        }
-        let in_time = Instant::now() < pool.deadline(self.ctx.started);
-        let reason = if reason == Reason::BackendTimeout && !in_time { Reason::RequestTimeout } else { reason };
-        let in_vain = self.ctx.failed.iter().filter(|attempt| attempt.stale).count();
-        let attempts_left = match stale {
-            true => in_vain < MAX_STALE,
-            false => usize::from(self.ctx.attempt.number) - in_vain < usize::from(pool.retry().attempts),
-        };
-        let again = safe && in_time && attempts_left && pool.has_other_than(&self.ctx.tried);
-        // What the next attempt makes good is no news: with a backend down, it would be a line for each request.
-        let level = if again { Level::Debug } else { Level::Warn };
-        log!(level, "pool {}: backend {}: {reason}: {error}", pool.name(), backend.label());
-        if again && stale && pool.limited() && backend.eligible() {
-            // It is nobody's fault, and must not cost the request its room, which others may be waiting for.
-            lease.renew();
-            self.reserved = Some(lease);
-        }
-        self.ctx.failed.push(FailedAttempt { backend, reason, took, stale });
-        self.ctx.reason = (!again).then_some(reason);
-        again
     }
 
     /// Count it, log it, and let its backend go.
@@ -204,7 +164,8 @@ impl Exchange {
         } else if let (Some(lease), Some(error)) = (&mut self.ctx.lease, error) {
             let backends_fault = error.esource == ErrorSource::Upstream;
             let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
-            lease.report(if backends_fault { Outcome::Failed } else { Outcome::Cancelled }, took);
+            let fault = || Outcome::Failed(failure::of_reason(failure::of_backend(&error.etype)));
+            lease.report(if backends_fault { fault() } else { Outcome::Cancelled }, took);
         }
         let status = match (session.response_written(), self.ctx.reason) {
             (_, Some(Reason::ClientGone)) => 499,
@@ -225,22 +186,13 @@ impl Exchange {
 }
 
 /// The cookie by which a client names its backend.
-fn presented<'a>(header: &'a RequestHeader, sticky: &'a Stickiness) -> Option<&'a [u8]> {
+pub(super) fn presented<'a>(header: &'a RequestHeader, sticky: &'a Stickiness) -> Option<&'a [u8]> {
     key::cookies(header, sticky.cookie()).find(|value| sticky.names_a_backend(value))
-}
-
-fn reason(unavailable: Unavailable) -> Reason {
-    match unavailable {
-        Unavailable::NoneAdmitted | Unavailable::AllTried => Reason::NoBackend,
-        Unavailable::Full => Reason::PoolFull,
-        Unavailable::QueueTimeout => Reason::QueueTimeout,
-        Unavailable::Deadline => Reason::RequestTimeout,
-    }
 }
 
 /// Whether the client has closed its connection or reset its stream. With a body to come in HTTP/1 that cannot be known:
 /// looking would read it.
-async fn has_left(session: &mut Session) -> bool {
+pub(super) async fn has_left(session: &mut Session) -> bool {
     let nothing_to_come = session.is_body_empty() && !session.is_upgrade_req();
     let downstream = session.as_downstream_mut();
     if let Some(closed) = downstream.watch_h2_stream_close() {

@@ -4,11 +4,16 @@ use http::StatusCode;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::backend::Failure;
 use crate::filter::respond;
+use crate::pool::CONNECTION_LIMIT;
 use crate::reason::Reason;
 
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
 const REASON_HEADER: &str = "X-Evenkeel-Reason";
+
+/// In seconds, one of them at random: those who were sent away at once are not to come back at once.
+const RETRY_AFTER: [&str; 3] = ["1", "2", "3"];
 
 /// Which reason an error is, and which status the client gets for it.
 pub(super) fn classify(error: &Error) -> (Reason, u16) {
@@ -32,6 +37,7 @@ pub(super) fn classify(error: &Error) -> (Reason, u16) {
 pub(super) fn of_connect(kind: &ErrorType) -> Reason {
     match kind {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Reason::ConnectTimeout,
+        limit if *limit == CONNECTION_LIMIT => Reason::ConnectionLimit,
         _ => Reason::ConnectFailed,
     }
 }
@@ -40,6 +46,7 @@ pub(super) fn of_connect(kind: &ErrorType) -> Reason {
 pub(super) fn of_backend(kind: &ErrorType) -> Reason {
     match kind {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::BackendTimeout,
+        limit if *limit == CONNECTION_LIMIT => Reason::ConnectionLimit,
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Reason::BackendClosed,
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout
@@ -55,13 +62,25 @@ pub(super) fn of_backend(kind: &ErrorType) -> Reason {
     }
 }
 
+/// What a backend did wrong, by the reason that it is for the request.
+pub(super) fn of_reason(reason: Reason) -> Failure {
+    match reason {
+        Reason::ConnectFailed | Reason::ConnectTimeout => Failure::Connect,
+        Reason::BackendTimeout | Reason::RequestTimeout => Failure::Timeout,
+        _ => Failure::Broken,
+    }
+}
+
 fn of_client(kind: &ErrorType) -> Reason {
     match kind {
         ErrorType::ReadTimedout => Reason::ClientTimeout,
         // A client that does not take its answer has left, whether or not it closed.
-        ErrorType::WriteTimedout | ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => {
-            Reason::ClientGone
-        }
+        // In HTTP/2 it resets its stream.
+        ErrorType::WriteTimedout
+        | ErrorType::WriteError
+        | ErrorType::ReadError
+        | ErrorType::ConnectionClosed
+        | ErrorType::H2Error => Reason::ClientGone,
         _ => Reason::BadRequest,
     }
 }
@@ -80,6 +99,9 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
     let mut headers = vec![(REASON_HEADER, reason.as_str())];
+    if reason == Reason::Overloaded {
+        headers.push(("Retry-After", RETRY_AFTER[fastrand::usize(..RETRY_AFTER.len())]));
+    }
     if reason == Reason::MethodNotAllowed {
         headers.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
@@ -100,6 +122,7 @@ mod tests {
         assert_eq!(status(Error::new_up(ErrorType::ReadTimedout)), (504, "backend_timeout"));
         assert_eq!(status(Error::new_up(ErrorType::ConnectTimedout)), (504, "connect_timeout"));
         assert_eq!(status(Error::new_up(ErrorType::ConnectRefused)), (502, "connect_failed"));
+        assert_eq!(status(Error::new_up(CONNECTION_LIMIT)), (503, "connection_limit"));
         assert_eq!(status(Error::new_up(ErrorType::ConnectionClosed)), (502, "backend_closed"));
         assert_eq!(status(Error::new_up(ErrorType::InvalidHTTPHeader)), (502, "backend_protocol"));
         assert_eq!(status(Error::new_up(ErrorType::Custom("InvalidChunk"))), (502, "backend_protocol"));

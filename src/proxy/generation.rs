@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Limits, Respond};
+use crate::config::{Limits, Priority, Respond, Timeouts};
 use crate::filter::Filter;
 use crate::metrics::PoolMetrics;
 use crate::pool::Pool;
@@ -20,6 +20,8 @@ pub struct Generation {
     pub routes: Vec<Route>,
     /// Every pool, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
+    /// Whether there is a pool that watches its attempts, for it hedges or has a `per_try_timeout`.
+    pub watches: bool,
     /// Limits of the client's side.
     pub limits: Limits,
     /// Whose `X-Forwarded-*` are believed.
@@ -36,8 +38,12 @@ pub struct Generation {
 pub struct Route {
     /// Passed in this order.
     pub filters: Vec<Arc<dyn Filter>>,
+    /// Who is sent away first when the pool has too much to do.
+    pub priority: Priority,
     /// What is done in the end.
     pub action: Action,
+    /// How long it may take: the pool's times, but for what the route says otherwise.
+    pub timeouts: Timeouts,
 }
 
 /// What is done in the end.

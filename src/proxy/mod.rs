@@ -1,24 +1,30 @@
 //! The `ProxyHttp` implementation: its hooks in the order of a request's life, each a few lines that say what happens and
 //! leave how to the modules around it.
 
+mod again;
+mod attempts;
+mod backoff;
+mod deadline;
 mod exchange;
 mod failure;
 mod forwarded;
 mod generation;
+mod hedge;
 mod key;
+mod leg;
+mod race;
+mod relay;
 mod request;
 mod response;
 mod retry;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{SET_COOKIE, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::{Version, header};
 use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
@@ -27,18 +33,11 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::backend::Outcome;
-use crate::filter::respond;
+use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
 
 pub use exchange::Exchange;
 pub use generation::{Action, Generation, Route};
-
-/// Numbers groups of connections of one: each is opened because a kept one turned out stale, as any other that is kept may be.
-static FRESH_GROUP: AtomicU64 = AtomicU64::new(1);
-
-/// How long such a connection is kept, though nobody will find it again.
-const FRESH_IDLE: Duration = Duration::from_secs(1);
 
 /// The proxy: finds the route of a request, asks its pool for a backend, forwards, and tells what happened.
 pub struct Proxy {
@@ -63,7 +62,15 @@ impl ProxyHttp for Proxy {
     /// None: pingora's default is a compression module that does nothing, for each request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
+    /// A request whose attempts are watched is forwarded by subrequests, and none of these by further ones.
+    fn allow_spawning_subrequest(&self, _: &Session, exchange: &Exchange) -> bool {
+        exchange.generation.watches && exchange.leg.is_none()
+    }
+
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        if exchange.become_leg(session) {
+            return Ok(());
+        }
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.write_timeout));
@@ -72,6 +79,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        if exchange.leg.is_some() {
+            return Ok(false);
+        }
         exchange.identify(session);
         let header = session.req_header();
         if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
@@ -81,25 +91,9 @@ impl ProxyHttp for Proxy {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
         let generation = Arc::clone(&exchange.generation);
-        let Some(route) = exchange.route.and_then(|number| generation.routes.get(number)) else {
-            return exchange.refuse(session, Reason::NoRoute).await;
-        };
-        for filter in &route.filters {
-            if filter.request_filter(session, &mut exchange.ctx).await? {
-                return Ok(true);
-            }
-        }
-        match &route.action {
-            Action::Respond(answer) => {
-                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-                respond(session, status, &[], &answer.body).await?;
-                Ok(true)
-            }
-            // Here rather than in `upstream_peer`, whose errors cost the client its connection.
-            Action::Pool(pool) => match exchange.reserve(session, pool).await {
-                Ok(()) => Ok(false),
-                Err(reason) => exchange.refuse(session, reason).await,
-            },
+        match exchange.route.and_then(|number| generation.routes.get(number)) {
+            Some(route) => exchange.follow(session, route).await,
+            None => exchange.refuse(session, Reason::NoRoute).await,
         }
     }
 
@@ -111,7 +105,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let Some(body) = body else { return Ok(()) };
-        exchange.ctx.body_received += body.len() as u64;
+        // A further attempt is given all of it again.
+        let given = &mut exchange.ctx.attempt.body;
+        *given += body.len() as u64;
+        exchange.ctx.body_received = exchange.ctx.body_received.max(*given);
         match exchange.generation.limits.max_body_size {
             Some(limit) if exchange.ctx.body_received > limit => {
                 Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
@@ -121,26 +118,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        let Some(pool) = exchange.ctx.pool.clone() else {
-            return Err(exchange.fail(Reason::Internal, "the route has no pool"));
-        };
-        let lease = exchange.acquire(session, &pool).await?;
-        let now = Instant::now();
-        let left = pool.deadline(exchange.ctx.started).saturating_duration_since(now);
-        if left.is_zero() {
-            return Err(exchange.fail(Reason::RequestTimeout, "timeouts.request has passed"));
-        }
-        let mut peer = pool.peer(&lease, left.max(Duration::from_millis(1)));
-        if exchange.needs_fresh_connection() {
-            peer.group_key = FRESH_GROUP.fetch_add(1, Relaxed);
-            peer.options.idle_timeout = Some(FRESH_IDLE);
-        }
-        if session.is_upgrade_req() {
-            // Pingora has one timeout for the answer and for the tunnel after it.
-            peer.options.read_timeout = Some(pool.timeouts().tunnel);
-        }
-        exchange.begin_attempt(&pool, lease, now);
-        Ok(peer)
+        exchange.next_peer(session).await
     }
 
     fn fail_to_connect(
@@ -151,9 +129,7 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.as_up();
-        let reason = failure::of_connect(&error.etype);
-        // Nothing was sent: safe whatever the method.
-        let again = exchange.end_failed_attempt(&error, reason, false, true);
+        let again = exchange.end_unconnected_attempt(&error);
         error.set_retry(again);
         error
     }
@@ -181,12 +157,18 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let peer = exchange::peer_address(session);
+        if let Some((header, left)) = exchange.left_to_tell() {
+            deadline::tell(upstream_request, &header, left)?;
+        }
         let received = session.req_header();
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
         if received.version == Version::HTTP_2 {
             request::join_cookies(upstream_request)?;
         } else {
             request::to_origin_form(upstream_request)?;
+        }
+        if !session.is_upgrade_req() && exchange.ctx.pool.as_ref().is_some_and(|pool| pool.wants_connection()) {
+            upstream_request.insert_header(header::CONNECTION, "close")?;
         }
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
@@ -202,14 +184,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        let broken = retry::Broken {
-            response_started: failure::response_started(session),
-            body_kept: !session.as_ref().retry_buffer_truncated(),
-        };
-        let safe = retry::may_send_again(&session.req_header().method, &error, &broken);
-        let again = error.esource == ErrorSource::Upstream && {
-            let (reason, stale) = (failure::of_backend(&error.etype), retry::stale(&error, reused, &broken));
-            exchange.end_failed_attempt(&error, reason, stale, safe)
+        let again = match std::mem::take(&mut exchange.again) {
+            true => true,
+            false => error.esource == ErrorSource::Upstream && exchange.end_broken_attempt(session, &error, reused),
         };
         error.set_retry(again);
         error
@@ -217,7 +194,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
@@ -226,10 +203,13 @@ impl ProxyHttp for Proxy {
         }
         let attempt = &mut exchange.ctx.attempt;
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
+        let outcome = Failure::of_status(response.status.as_u16()).map_or(Outcome::Succeeded, Outcome::Failed);
+        if exchange.end_refused_attempt(session, response, outcome) {
+            exchange.again = true;
+            return Err(Error::explain(ErrorType::Custom("AnotherAttempt"), "a status of retry.on").into_up());
+        }
         if let Some(lease) = &mut exchange.ctx.lease {
-            let failed = response.status.is_server_error();
-            let outcome = if failed { Outcome::Failed } else { Outcome::Succeeded };
-            lease.report(outcome, attempt.first_byte.unwrap_or_default());
+            lease.report(outcome, exchange.ctx.attempt.first_byte.unwrap_or_default());
         }
         Ok(())
     }
@@ -245,11 +225,12 @@ impl ProxyHttp for Proxy {
         }
         response::strip_hop_by_hop(response);
         if let Some(cookie) = exchange.sticky_cookie(session) {
-            response.append_header(SET_COOKIE, cookie)?;
+            response.append_header(header::SET_COOKIE, cookie)?;
         }
-        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
+        {
             // An HTTP/1.0 client knows no chunks: the end of its connection is the end of the body.
-            response.remove_header(&TRANSFER_ENCODING);
+            response.remove_header(&header::TRANSFER_ENCODING);
             session.set_keepalive(None);
         }
         for filter in exchange.filters() {
@@ -259,6 +240,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        if exchange.leg.is_some() {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let (reason, status) = match exchange.ctx.reason {
             Some(reason) => (reason, reason.status()),
             None => failure::classify(error),
@@ -285,18 +269,20 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        if exchange.end_leg() {
+            return;
+        }
         for filter in exchange.filters() {
             filter.logging(session, error, &mut exchange.ctx).await;
         }
         exchange.close(session, error);
     }
 
-    /// A backend's failure is said in `Exchange::end_failed_attempt`, our own above; a client's is in the access log.
+    /// A backend's failure is said where it is noted, our own above; a client's is in the access log.
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
         true
     }
 
-    /// Said in `Exchange::end_failed_attempt`.
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }

@@ -8,7 +8,7 @@ use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
 use super::testing::chi_square;
 use super::{Algorithm, AtRandom, FewestInFlight, Following, LessLoaded, Selection, ShortestTime, Sooner, Turns};
-use crate::backend::{Lease, Outcome, Policy, PoolState, Roster};
+use crate::backend::{Failure, Lease, Outcome, Policy, PoolState, Roster};
 use crate::config::{Choices, Decay, LeastTime};
 
 /// A roster of backends of these weights, and an algorithm over it.
@@ -148,7 +148,7 @@ fn latency_counts_times_load() {
 fn one_that_fails_fast_does_not_attract() {
     let bench = Bench::new(&[1; 2], |pool| Sooner::new(Decay::default(), pool));
     bench.answered(&[10, 10]);
-    bench.lease(1).report(Outcome::Failed, Duration::from_micros(50));
+    bench.lease(1).report(Outcome::Failed(Failure::Connect), Duration::from_micros(50));
     assert_eq!(bench.picked(1000), [1000, 0]);
     let _ten = bench.load(&[10, 0]);
     assert_eq!(bench.picked(1000), [0, 1000], "eleven times 10 ms are more than the ten that a failure counts as");

@@ -14,7 +14,7 @@ const MAY: [(&str, &[&str]); 16] = [
     ("access_log", &["ctx", "config"]),
     ("filter", &["ctx"]),
     ("route", &["config"]),
-    ("ctx", &["pool", "backend", "reason"]),
+    ("ctx", &["pool", "backend", "reason", "config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "config"]),
     ("selection", &["backend", "config"]),
     ("health", &["backend", "config"]),

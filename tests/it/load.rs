@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -13,7 +14,7 @@ use crate::examples::example;
 use crate::support::{Client, Exchange, Origin, Then};
 
 /// Runs the load generator to its end. 100 requests per second, unless the arguments say otherwise.
-fn load(address: SocketAddr, path: &str, arguments: &str) -> Option<Value> {
+pub fn load(address: SocketAddr, path: &str, arguments: &str) -> Option<Value> {
     let mut command = Command::new(example("load")?);
     command.arg(format!("http://{address}{path}")).args(arguments.split_whitespace());
     let output = command.output().unwrap();
@@ -127,5 +128,19 @@ fn an_origin_serves_a_few_at_a_time() {
         // The first two at once, then the other two: a lower bound, which a busy machine does not break.
         let least = Duration::from_millis(100) * (1 + number as u32 / 2);
         assert!(begin.elapsed() >= least, "{number} after {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn every_benchmark_says_what_it_takes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench");
+    // Those without an extension are the commands.
+    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let commands: Vec<_> = entries.filter(|path| path.is_file() && path.extension().is_none()).collect();
+    assert!(commands.len() >= 4, "{commands:?}");
+    for command in commands {
+        let output = Command::new(&command).arg("--help").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("--profile"), "{}: {output:?}", command.display());
     }
 }

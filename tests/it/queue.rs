@@ -78,11 +78,11 @@ fn one_more_than_may_wait_is_a_503_at_once() {
     let mut refused = evenkeel.client();
     for _ in 0..3 {
         let response = refused.get("/");
-        assert_eq!((response.status, response.reason()), (503, "pool_full"));
+        assert_eq!((response.status, response.reason()), (503, "queue_full"));
         assert_eq!((evenkeel.waiting(), gate.held()), (2, 1));
     }
     evenkeel.requests(3);
-    assert_eq!(evenkeel.failures("pool_full"), 3.0);
+    assert_eq!(evenkeel.failures("queue_full"), 3.0);
     gate.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.read().status, 200));
     assert_eq!(refused.get("/").text(), "hello");
@@ -93,7 +93,7 @@ fn those_who_are_refused_leave_the_order_as_it_is() {
     let (origin, gate, evenkeel) = one_at_a_time("{ size: 4, timeout: 10s }");
     let mut clients = line(&evenkeel, &gate, 4);
     for _ in 0..3 {
-        assert_eq!(evenkeel.get("/").reason(), "pool_full");
+        assert_eq!(evenkeel.get("/").reason(), "queue_full");
     }
     for (number, client) in clients.iter_mut().enumerate() {
         gate.holds(1);

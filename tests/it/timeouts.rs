@@ -17,15 +17,6 @@ fn backend_timeout() {
 }
 
 #[test]
-fn a_hanging_backend_is_not_asked_twice() {
-    let origins = [(); 2].map(|()| Origin::new(|exchange| exchange.hang()));
-    let addresses = origins.each_ref().map(|origin| origin.address);
-    let evenkeel = Evenkeel::start(&pool(&addresses, "timeouts: { read: 300ms }"));
-    agree(&evenkeel, &evenkeel.get("/"), 504, "backend_timeout");
-    assert_eq!(origins[0].count() + origins[1].count(), 1);
-}
-
-#[test]
 fn backend_timeout_within_the_body_is_a_cut() {
     let origin = Origin::new(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;

@@ -1,19 +1,20 @@
 //! TLS and HTTP/2 towards clients, with curl.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::support::evenkeel::pool;
+use crate::support::tls::{have_openssl, self_signed};
 use crate::support::{Evenkeel, Origin, have};
 
-fn curl(arguments: &[&str]) -> String {
+pub fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl").args(["-sS", "-m", "10"]).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn curl_speaks_http2() -> bool {
+pub fn curl_speaks_http2() -> bool {
     let version = Command::new("curl").arg("--version").output().unwrap();
     let speaks = String::from_utf8_lossy(&version.stdout).contains("HTTP2");
     if !speaks {
@@ -21,20 +22,6 @@ fn curl_speaks_http2() -> bool {
         eprintln!("skipped: this curl has no HTTP/2");
     }
     speaks
-}
-
-/// A certificate for localhost and its key, in files.
-fn self_signed(dir: &TempDir) -> (String, String) {
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (certificate, key) = (path("site.pem"), path("site.key"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-keyout", &key, "-out", &certificate])
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.unwrap().success());
-    (certificate, key)
 }
 
 /// A TLS listener in front of one pool, and its certificate.
@@ -87,15 +74,6 @@ fn a_sticky_cookie_stays_on_tls() {
         let value = cookies[0].split([' ', ';']).nth(1).unwrap();
         assert_eq!(set_cookie(&[version, "-b", value]), [""; 0]);
     }
-}
-
-fn have_openssl() -> bool {
-    let found = Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok();
-    if !found {
-        assert!(std::env::var_os("CI").is_none(), "openssl is missing, in CI");
-        eprintln!("skipped: openssl is missing");
-    }
-    found
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::support::evenkeel::pool;
 use crate::support::{Evenkeel, Origin, Then, wait_until};
 
 /// A backend that speaks the WebSocket handshake and then echoes bytes.
-fn echo() -> Origin {
+pub fn echo() -> Origin {
     Origin::new(|exchange| {
         if exchange.head.header("upgrade") != Some("websocket") {
             return exchange.answer("426 Upgrade Required", "");
@@ -26,7 +26,7 @@ fn echo() -> Origin {
     })
 }
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]

@@ -127,7 +127,7 @@ fn a_repeated_key_names_the_first() {
 ",
         ),
         &[
-            r"5:12: pools.web.retry: must be a map of keys, got 3",
+            r"5:12: pools.web.retry: must be off or a map of keys, got 3",
             r"6:5: pools.web.retry: is written twice, first on line 5",
         ],
     );

@@ -9,8 +9,8 @@ use super::super::node::{Kind, Node};
 use super::super::read_balance::BUILT_IN;
 use super::super::reader::Sink;
 use super::super::{
-    Admin, Backend, Balance, Config, HealthCheck, HttpProbe, LeastTime, Limits, Percent, Probe, Queue, Retry, Source,
-    TableSize, Timeouts, WhenUnavailable, Zone, read, yaml,
+    Admin, Backend, Balance, Config, Ejection, GrpcProbe, HealthCheck, LeastTime, Limits, Percent, Probe, Queue, Retry,
+    Source, Sticky, TableSize, Timeouts, WhenUnavailable, Zone, read, yaml,
 };
 
 pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
@@ -84,6 +84,7 @@ fn what_full_yaml_states_as_default_is_the_default() {
     assert_eq!(pool.balance, Balance::RoundRobin);
     assert_eq!(pool.when_unavailable, WhenUnavailable::default());
     assert_eq!(pool.retry, Retry::default());
+    assert_eq!(pool.ejection, Some(Ejection::default()));
     assert_eq!(pool.timeouts, Timeouts::default());
     assert_eq!((pool.panic_threshold, pool.overflow, pool.slow_start), (Percent(0), Percent(0), None));
     let Source::Backends(backends) = &pool.source else { panic!() };
@@ -95,7 +96,8 @@ fn what_full_yaml_states_as_default_is_the_default() {
     let check = pool.health_check.clone().unwrap();
     let at = check.at;
     assert_eq!(check, HealthCheck { at, ..HealthCheck::default() });
-    assert_eq!(config.pools[1].health_check.clone().unwrap().probe, Probe::Http(HttpProbe::default()));
+    assert_eq!(config.pools[1].health_check.clone().unwrap().probe, Probe::Http(Box::default()));
+    assert_eq!(config.pools[2].health_check.clone().unwrap().probe, Probe::Grpc(GrpcProbe::default()));
     let silent = Config::parse(&super::with(""), None).unwrap();
     assert_eq!(config.server, silent.server);
 }
@@ -107,6 +109,7 @@ fn what_full_yaml_has_behind_a_hash_is_the_default_where_there_is_one() {
     let pool = &config.pools[0];
     assert_eq!(pool.queue, Some(Queue::default()));
     assert_eq!(pool.zone.as_ref().map(|zone| zone.minimum), Some(Zone::MINIMUM));
+    assert_eq!(pool.sticky.as_ref().map(|sticky| sticky.drain_grace), Some(Sticky::DRAIN_GRACE));
 }
 
 #[test]
@@ -128,6 +131,7 @@ fn silence_gives_every_default() {
     let check = pool.health_check.clone().unwrap();
     assert_eq!(check, HealthCheck { at: pool.at, ..HealthCheck::default() });
     assert_eq!((&pool.retry, &pool.timeouts), (&Retry::default(), &Timeouts::default()));
+    assert_eq!(pool.ejection, Some(Ejection::default()));
     assert_eq!((&pool.balance, &pool.sticky, &pool.zone), (&Balance::RoundRobin, &None, &None));
     assert_eq!((pool.slow_start, pool.max_in_flight, pool.queue), (None, None, None));
     assert_eq!((pool.panic_threshold, pool.overflow), (Percent(0), Percent(0)));

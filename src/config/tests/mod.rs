@@ -6,11 +6,13 @@ use super::{Config, Position};
 
 mod backends;
 mod balance;
+mod ejection;
 mod file;
 mod full;
 mod fuzz;
 mod health;
 mod listeners;
+mod overload;
 mod policies;
 mod pools;
 mod routes;

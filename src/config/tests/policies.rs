@@ -64,7 +64,7 @@ fn a_sticky_cookie_is_checked() {
             &format!("5:23: pools.web.sticky.cookie: must be the name of a cookie, {token}, got 'a b'"),
             "5:35: pools.web.sticky.ttl: must be a duration with its unit, like 2s or 250ms, got 3600 (write 3600s or 3600ms)",
             "5:41: pools.web.sticky.secret_file: must be the path of a file, got a list",
-            "5:59: pools.web.sticky.domain: unknown key; allowed here: cookie, ttl or secret_file",
+            "5:59: pools.web.sticky.domain: unknown key; allowed here: cookie, ttl, drain_grace or secret_file",
         ],
     );
     refuses(
@@ -79,13 +79,30 @@ fn a_sticky_cookie_is_checked() {
 #[test]
 fn the_forms_of_a_sticky_cookie() {
     assert_eq!(pool("    sticky: off\n").sticky, None);
-    let plain = Sticky { cookie: "lb".into(), ttl: None, secret_file: None, at: at(5, 5) };
+    let drain_grace = Duration::from_secs(10);
+    let plain = Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file: None, at: at(5, 5) };
     assert_eq!(pool("    sticky: { cookie: lb }\n").sticky, Some(plain));
     let file = Path::new("/etc/sticky.secret").to_path_buf();
     let ttl = Some(Duration::from_secs(3600));
-    let whole = Sticky { cookie: "__Host-lb".into(), ttl, secret_file: Some(file), at: at(5, 56) };
-    let text = "    sticky: { cookie: __Host-lb, ttl: 1h, secret_file: sticky.secret }\n";
+    let drain_grace = Duration::from_millis(1500);
+    let whole = Sticky { cookie: "__Host-lb".into(), ttl, drain_grace, secret_file: Some(file), at: at(5, 77) };
+    let text = "    sticky: { cookie: __Host-lb, ttl: 1h, drain_grace: 1500ms, secret_file: sticky.secret }\n";
     assert_eq!(pool(text).sticky, Some(whole));
+    let none = pool("    sticky: { cookie: lb, drain_grace: off }\n").sticky.unwrap();
+    assert_eq!(none.drain_grace, Duration::ZERO);
+}
+
+#[test]
+fn a_grace_for_draining_is_checked() {
+    let wanted = "pools.web.sticky.drain_grace: must be";
+    for (text, message) in [
+        ("10", "a duration with its unit, like 2s or 250ms, got 10 (write 10s or 10ms)"),
+        ("0s", "more than 0, got '0s'"),
+        ("forever", "a duration with its unit, like 2s or 250ms, got 'forever' (units: ms, s, m, h, d)"),
+    ] {
+        let yaml = with(&format!("    sticky: {{ cookie: lb, drain_grace: {text} }}\n"));
+        refuses(&yaml, &[&format!("5:40: {wanted} {message}")]);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `pools`.
 
-use super::super::{Action, Balance, Source};
+use std::time::Duration;
+
+use super::super::{Action, Balance, Budget, Hedge, HedgeAfter, Percent, RetryOn, Source};
 use super::{at, parsed, refuses, with};
 
 #[test]
@@ -58,15 +60,76 @@ fn a_key_without_a_value_is_refused() {
 fn retries_are_checked() {
     refuses(
         &with(
-            r"    retry: { attempts: 0, on: [x] }
+            r"    retry:
+      attempts: 0
+      on: [x, connect, 200, 600]
+      per_try_timeout: 60s
+      backoff: { base: 1s, max: 10ms }
+      budget: { percent: 101%, min_per_second: -1 }
+      max_in_flight: 0
     when_unavailable: maybe
 ",
         ),
         &[
-            r"5:24: pools.web.retry.attempts: must be 1 to 10, got 0 (1 is the first attempt alone)",
-            r"5:27: pools.web.retry.on: unknown key; allowed here: attempts",
-            r"6:23: pools.web.when_unavailable: must be reject or try_any, got 'maybe'",
+            r"6:17: pools.web.retry.attempts: must be 1 to 10, got 0 (1 is the first attempt alone)",
+            r"7:12: pools.web.retry.on[0]: must be connect, reset, timeout, refused_stream or a status from 400 to 599, got 'x'",
+            r"7:24: pools.web.retry.on[2]: must be a status of a failure, 400 to 599, got 200",
+            r"7:29: pools.web.retry.on[3]: must be connect, reset, timeout, refused_stream or a status from 400 to 599, got 600",
+            r"8:24: pools.web.retry.per_try_timeout: must be below timeouts.request (1m), got '60s'",
+            r"9:33: pools.web.retry.backoff.max: must be at least base (1s), got '10ms'",
+            r"10:26: pools.web.retry.budget.percent: must be 0% to 100%, got '101%'",
+            r"10:48: pools.web.retry.budget.min_per_second: must be 0 to 1000, got -1",
+            r"11:22: pools.web.retry.max_in_flight: must be 1 to 4294967295, got 0",
+            r"12:23: pools.web.when_unavailable: must be reject or try_any, got 'maybe'",
         ],
+    );
+}
+
+#[test]
+fn the_forms_of_retry_and_hedge() {
+    let pool = |rest: &str| parsed(&with(rest)).pools.swap_remove(0);
+    assert_eq!(pool("    retry: off\n").retry.attempts, 1);
+    let retry =
+        pool("    retry: { on: 429, backoff: off, budget: 10%, non_idempotent: true, max_in_flight: 5 }\n").retry;
+    assert_eq!(retry.on, RetryOn { statuses: vec![429], ..RetryOn::NEVER });
+    assert_eq!((retry.backoff, retry.non_idempotent, retry.max_in_flight), (None, true, Some(5)));
+    assert_eq!(retry.budget, Some(Budget { percent: Percent(10), min_per_second: 3 }));
+    assert_eq!(pool("    retry: { budget: off }\n").retry.budget, None);
+    let backoff = pool("    retry: { backoff: { base: 1s } }\n").retry.backoff.unwrap();
+    assert_eq!((backoff.base, backoff.max), (Duration::from_secs(1), Duration::from_secs(1)));
+    assert_eq!(pool("    hedge: { after: p95 }\n").hedge, Some(Hedge { after: HedgeAfter::Percentile(95) }));
+    let after = HedgeAfter::Delay(Duration::from_millis(50));
+    assert_eq!(pool("    hedge: { after: 50ms }\n").hedge, Some(Hedge { after }));
+    assert_eq!(pool("    hedge: off\n").hedge, None);
+    assert_eq!(pool("    deadline_header: X-Left\n").deadline_header.as_deref(), Some("x-left"));
+}
+
+#[test]
+fn a_hedge_must_come_in_time() {
+    for (rest, line) in [
+        ("hedge: {}", "5:5: pools.web.hedge: needs 'after', like after: p95"),
+        (
+            "hedge: { after: p100 }",
+            "5:21: pools.web.hedge.after: must be a percentile from p50 to p99, or a duration like 50ms, got 'p100'",
+        ),
+        ("hedge: { after: 2m }", "5:21: pools.web.hedge.after: must be below timeouts.request (1m), got '2m'"),
+    ] {
+        refuses(&with(&format!("    {rest}\n")), &[line]);
+    }
+    refuses(
+        &with("    hedge: { after: 2s }\n    retry: { per_try_timeout: 1s }\n    sticky: { cookie: lb }\n"),
+        &[
+            "5:5: pools.web.hedge: cannot stand beside 'sticky': a second attempt would leave the client's backend",
+            "5:21: pools.web.hedge.after: must be below retry.per_try_timeout (1s), got '2s'",
+        ],
+    );
+}
+
+#[test]
+fn a_deadline_header_may_not_be_one_of_framing() {
+    refuses(
+        &with("    deadline_header: Content-Length\n"),
+        &["5:22: pools.web.deadline_header: cannot be content-length, which has a meaning of its own"],
     );
 }
 

@@ -1,6 +1,8 @@
 //! `routes`.
 
-use super::super::{Action, HostMatch, Match, PathMatch, Respond, Route};
+use std::time::Duration;
+
+use super::super::{Action, HostMatch, Match, PathMatch, Priority, Respond, Route, RouteTimeouts};
 use super::{at, parsed, refuses, with};
 
 #[test]
@@ -101,6 +103,33 @@ fn the_forms_of_a_route() {
 #[test]
 fn without_routes_everything_goes_to_the_one_pool() {
     let config = parsed(&with(""));
-    let route = Route { matches: Match::default(), action: Action::Pool(0), filters: vec![], at: at(3, 3) };
+    let route = Route {
+        matches: Match::default(),
+        action: Action::Pool(0),
+        filters: vec![],
+        priority: Priority::Normal,
+        timeouts: RouteTimeouts::default(),
+        at: at(3, 3),
+    };
     assert_eq!(config.routes, [route]);
+}
+
+#[test]
+fn a_route_has_times_of_its_own() {
+    let text = "routes: [{ pool: web, timeouts: { request: 5m, read: 4m } }]\n";
+    let config = parsed(&with(text));
+    let (route, pool) = (&config.routes[0], &config.pools[0]);
+    let timeouts = pool.timeouts.with(&route.timeouts);
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    assert_eq!((timeouts.request, timeouts.read), (minutes(5), minutes(4)));
+    assert_eq!((timeouts.connect, timeouts.tunnel), (pool.timeouts.connect, pool.timeouts.tunnel));
+    refuses(
+        &with(
+            "routes: [{ pool: web, timeouts: { connect: 1s } }, { match: { path: /x }, respond: {}, timeouts: {} }]\n",
+        ),
+        &[
+            "5:35: routes[0].timeouts.connect: unknown key; allowed here: read, request or tunnel; the others are the pool's",
+            "5:88: routes[1].timeouts: does nothing beside 'respond', which waits for nobody",
+        ],
+    );
 }

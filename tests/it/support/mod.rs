@@ -8,6 +8,7 @@ pub mod origin;
 pub mod pools;
 pub mod socket;
 pub mod tally;
+pub mod tls;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -18,8 +18,11 @@ pub fn pool_of(backends: &[(SocketAddr, &str)], more: &str) -> String {
     };
     let list: Vec<String> = backends.iter().map(one).collect();
     let mut text = format!("pools:\n  web:\n    backends: [{}]\n", list.join(", "));
-    if !more.contains("health_check:") {
-        text.push_str("    health_check: off\n");
+    // What takes backends out is on where a test is about it, and where it says so.
+    for key in ["health_check", "ejection"] {
+        if !more.contains(&format!("{key}:")) {
+            text.push_str(&format!("    {key}: off\n"));
+        }
     }
     for line in more.lines() {
         text.push_str(&format!("    {line}\n"));

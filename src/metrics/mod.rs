@@ -3,15 +3,17 @@
 //! What a request counts is a handle, looked up by its labels when a generation is built. What belongs to a backend is
 //! counted in its state, and read out when somebody scrapes.
 
-use std::time::Duration;
+mod labels;
+mod scraped;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
 use crate::reason::Reason;
+pub(crate) use labels::Hedged;
+pub use labels::RetryDenied;
+pub(crate) use scraped::{BackendSample, ScrapedFamilies};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
 const DURATION_BUCKETS: [f64; 14] =
@@ -27,125 +29,8 @@ pub struct Metrics {
     durations: HistogramVec,
     failures: IntCounterVec,
     retries: IntCounterVec,
-}
-
-/// What is read of one backend when somebody scrapes.
-pub(crate) struct BackendSample<'a> {
-    pub(crate) pool: &'a str,
-    pub(crate) backend: &'a str,
-    pub(crate) state: &'static str,
-    pub(crate) admitted: bool,
-    pub(crate) in_flight: u32,
-    pub(crate) succeeded: u64,
-    pub(crate) failed: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) probes_passed: u64,
-    pub(crate) probes_failed: u64,
-    pub(crate) last_probe_age: Option<Duration>,
-}
-
-/// What is counted elsewhere, made anew for each scrape: a backend's counts live in its state.
-pub(crate) struct ScrapedFamilies {
-    state: IntGaugeVec,
-    admitted: IntGaugeVec,
-    in_flight: IntGaugeVec,
-    attempts: IntCounterVec,
-    probes: IntCounterVec,
-    last_probe_age: GaugeVec,
-    queued: IntGaugeVec,
-    requests_in_flight: IntGauge,
-    log_lines_dropped: IntCounter,
-}
-
-impl ScrapedFamilies {
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let labels = ["pool", "backend"];
-        Ok(ScrapedFamilies {
-            state: IntGaugeVec::new(
-                Opts::new("evenkeel_backend_state", "1 for the state that the backend is in."),
-                &["pool", "backend", "state"],
-            )?,
-            admitted: IntGaugeVec::new(
-                Opts::new("evenkeel_backend_admitted", "1 if the backend may be picked now."),
-                &labels,
-            )?,
-            in_flight: IntGaugeVec::new(
-                Opts::new("evenkeel_backend_in_flight", "Attempts under way on the backend."),
-                &labels,
-            )?,
-            attempts: IntCounterVec::new(
-                Opts::new("evenkeel_backend_attempts_total", "Attempts on the backend by how they ended."),
-                &["pool", "backend", "outcome"],
-            )?,
-            probes: IntCounterVec::new(
-                Opts::new("evenkeel_health_checks_total", "Probes of the backend by their result."),
-                &["pool", "backend", "result"],
-            )?,
-            last_probe_age: GaugeVec::new(
-                Opts::new(
-                    "evenkeel_health_check_last_age_seconds",
-                    "How long ago the last probe of the backend ended.",
-                ),
-                &labels,
-            )?,
-            queued: IntGaugeVec::new(
-                Opts::new("evenkeel_queued_requests", "Requests that wait for room in the pool."),
-                &["pool"],
-            )?,
-            requests_in_flight: IntGauge::new("evenkeel_requests_in_flight", "Requests under way.")?,
-            log_lines_dropped: IntCounter::new(
-                "evenkeel_access_log_dropped_total",
-                "Lines of the access log that were dropped because it could not be written fast enough.",
-            )?,
-        })
-    }
-
-    /// Add what is of a pool as a whole.
-    pub(crate) fn add_pool(&self, pool: &str, waiting: usize) {
-        self.queued.with_label_values(&[pool]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    }
-
-    /// Add what is of the whole process.
-    pub(crate) fn add_process(&self, in_flight: usize, log_lines_dropped: u64) {
-        self.requests_in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.log_lines_dropped.inc_by(log_lines_dropped);
-    }
-
-    pub(crate) fn add(&self, sample: &BackendSample<'_>) {
-        let labels = [sample.pool, sample.backend];
-        let with = |last| [sample.pool, sample.backend, last];
-        self.state.with_label_values(&with(sample.state)).set(1);
-        self.admitted.with_label_values(&labels).set(i64::from(sample.admitted));
-        self.in_flight.with_label_values(&labels).set(i64::from(sample.in_flight));
-        for (outcome, count) in
-            [("succeeded", sample.succeeded), ("failed", sample.failed), ("cancelled", sample.cancelled)]
-        {
-            self.attempts.with_label_values(&with(outcome)).inc_by(count);
-        }
-        for (result, count) in [("passed", sample.probes_passed), ("failed", sample.probes_failed)] {
-            self.probes.with_label_values(&with(result)).inc_by(count);
-        }
-        if let Some(age) = sample.last_probe_age {
-            self.last_probe_age.with_label_values(&labels).set(age.as_secs_f64());
-        }
-    }
-
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        let families: [&dyn Collector; 9] = [
-            &self.requests_in_flight,
-            &self.log_lines_dropped,
-            &self.queued,
-            &self.state,
-            &self.admitted,
-            &self.in_flight,
-            &self.attempts,
-            &self.probes,
-            &self.last_probe_age,
-        ];
-        // The encoder takes a family without a sample for an error.
-        let filled = families.into_iter().flat_map(Collector::collect).filter(|family| !family.get_metric().is_empty());
-        TextEncoder::new().encode(&filled.collect::<Vec<_>>(), out)
-    }
+    retries_denied: IntCounterVec,
+    hedges: IntCounterVec,
 }
 
 /// The handles of one pool.
@@ -154,6 +39,8 @@ pub struct PoolMetrics {
     duration: Histogram,
     failures: [IntCounter; Reason::ALL.len()],
     retries: IntCounter,
+    retries_denied: [IntCounter; RetryDenied::ALL.len()],
+    hedges: [IntCounter; Hedged::ALL.len()],
 }
 
 impl Metrics {
@@ -187,12 +74,22 @@ impl Metrics {
                 Opts::new("evenkeel_retries_total", "Attempts after a request's first."),
                 &["pool"],
             )?,
+            retries_denied: IntCounterVec::new(
+                Opts::new("evenkeel_retries_denied_total", "Second attempts that were not made, by what forbade them."),
+                &["pool", "reason"],
+            )?,
+            hedges: IntCounterVec::new(
+                Opts::new("evenkeel_hedges_total", "Second attempts beside a slow first, by whose answer came first."),
+                &["pool", "result"],
+            )?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.failures.clone()))?;
         metrics.registry.register(Box::new(metrics.retries.clone()))?;
+        metrics.registry.register(Box::new(metrics.retries_denied.clone()))?;
+        metrics.registry.register(Box::new(metrics.hedges.clone()))?;
         Ok(metrics)
     }
 
@@ -203,6 +100,8 @@ impl Metrics {
             duration: self.durations.with_label_values(&[name]),
             failures: Reason::ALL.map(|reason| self.failures.with_label_values(&[name, reason.as_str()])),
             retries: self.retries.with_label_values(&[name]),
+            retries_denied: RetryDenied::ALL.map(|why| self.retries_denied.with_label_values(&[name, why.as_str()])),
+            hedges: Hedged::ALL.map(|result| self.hedges.with_label_values(&[name, result.as_str()])),
         }
     }
 
@@ -235,6 +134,16 @@ impl PoolMetrics {
     /// Count an attempt after a request's first.
     pub(crate) fn retry(&self) {
         self.retries.inc();
+    }
+
+    /// Count a second attempt that was not made.
+    pub(crate) fn retry_denied(&self, why: RetryDenied) {
+        self.retries_denied[why as usize].inc();
+    }
+
+    /// Count a hedge.
+    pub(crate) fn hedge(&self, result: Hedged) {
+        self.hedges[result as usize].inc();
     }
 }
 
