@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import glob
 import http.client
 import json
 import os
@@ -132,6 +133,10 @@ class Process:
         fields = [stat_fields(pid) for pid in self.members()]
         return tuple(sum(int(field[i]) for field in fields if field) / ticks for i in (11, 12))
 
+    def seconds_without_cpu(self):
+        """For how long its threads so far could have run, and another program had the CPU; 0 where the kernel does not say."""
+        return sum(waited for pid in self.members() for waited in run_queue_seconds(pid))
+
     def memory_mib(self, key):
         return sum(status_kib(pid, key) for pid in self.members()) / 1024
 
@@ -164,6 +169,27 @@ def stat_fields(pid):
         return []
 
 
+def run_queue_seconds(pid):
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        try:
+            with open(path) as file:
+                yield int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError):
+            pass
+
+
+def prioritize(pid, nice):
+    """Needs root below 0. A session has a priority of its own where the kernel groups by session, and nice alone does little."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        with open(f"/proc/{pid}/autogroup", "w") as file:
+            file.write(str(nice))
+    except FileNotFoundError:
+        pass
+    except PermissionError as failure:
+        raise Failure(f"--nice {nice}: {failure.strerror}") from failure
+
+
 def session_of(pid):
     fields = stat_fields(pid)
     return int(fields[3]) if fields else None
@@ -183,8 +209,9 @@ def status_kib(pid, key):
 class Stage:
     """A temporary folder and the processes started in it; both end with it, whatever happens."""
 
-    def __init__(self, binaries):
+    def __init__(self, binaries, nice=0):
         self.binaries = binaries
+        self.nice = nice
         self.processes = []
 
     def __enter__(self):
@@ -212,6 +239,8 @@ class Stage:
     def start(self, name, command):
         process = Process(name, command, self.folder)
         self.processes.append(process)
+        if self.nice:
+            prioritize(process.pid, self.nice)
         return process
 
     def stop(self, process):
@@ -273,7 +302,7 @@ http {{
     return [find_program("nginx"), "-e", "stderr", "-p", stage.folder, "-c", path]
 
 
-def nginx(stage, name, port, origins, balance="", server=""):
+def nginx(stage, name, port, origins, balance="", server="", location=""):
     servers = "".join(f" server 127.0.0.1:{origin}{server};" for origin in origins)
     config = f"""
     upstream web {{
@@ -288,23 +317,25 @@ def nginx(stage, name, port, origins, balance="", server=""):
             proxy_pass http://web;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            {location}
         }}
     }}"""
     return nginx_command(stage, name, config)
 
 
-def haproxy(stage, name, port, origins, balance="roundrobin"):
-    servers = "".join(f"    server s{origin} 127.0.0.1:{origin}\n" for origin in origins)
+def haproxy(stage, name, port, origins, balance="roundrobin", connect="5s", read="1h", server="", defaults=()):
+    servers = "".join(f"    server s{origin} 127.0.0.1:{origin}{server}\n" for origin in origins)
+    more = "".join(f"    {line}\n" for line in defaults)
     config = f"""global
     nbthread 1
     maxconn 4000
 defaults
     mode http
-    timeout connect 5s
+    timeout connect {connect}
     timeout client 1h
-    timeout server 1h
+    timeout server {read}
     http-reuse always
-listen web
+{more}listen web
     bind 127.0.0.1:{port}
     balance {balance}
 {servers}"""
@@ -316,7 +347,7 @@ def minimal(stage, _, port, origins):
     return [program, *(f"127.0.0.1:{each}" for each in (port, *origins))]
 
 
-def evenkeel(stage, name, port, origins, **pool):
+def evenkeel(stage, name, port, origins, routes="[{ pool: web }]", **pool):
     admin = next(each for each in free_ports(2) if each != port)
     backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
     keys = "".join(f"\n    {key}: {value}" for key, value in pool.items())
@@ -326,7 +357,7 @@ listeners: [{{ address: 127.0.0.1:{port} }}]
 pools:
   web:
     backends: [{backends}]{keys}
-routes: [{{ pool: web }}]
+routes: {routes}
 admin: {{ address: 127.0.0.1:{admin} }}
 """
     return [os.path.join(stage.binaries, "evenkeel"), "-c", stage.write(f"{name}.yaml", config)]
