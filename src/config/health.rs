@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Extension, Position, Regex};
+use super::{Extension, Place, Regex};
 
 /// Active probing of a pool's backends.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub struct HealthCheck {
     /// What a backend is before its first probe. Default [`Initial::Probe`].
     pub initial: Initial,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 impl HealthCheck {
@@ -51,7 +51,7 @@ impl Default for HealthCheck {
             rise: Self::RISE,
             fall: Self::FALL,
             initial: Initial::Probe,
-            at: Position::default(),
+            at: Place::default(),
         }
     }
 }
