@@ -109,7 +109,7 @@ fn without_routes_everything_goes_to_the_one_pool() {
         filters: vec![],
         priority: Priority::Normal,
         timeouts: RouteTimeouts::default(),
-        at: at(3, 3),
+        at: at(3, 3).into(),
     };
     assert_eq!(config.routes, [route]);
 }
