@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use log::error;
+use log::{error, info, warn};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
 
+use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
 use crate::admin::{Candidate, Order, Receipt, Refusal};
 use crate::config::Config;
@@ -24,11 +25,14 @@ struct Desk {
     orders: mpsc::Receiver<Order>,
     reloader: Reloader,
     metrics: Arc<Metrics>,
+    watch: FileWatch,
 }
 
 impl Control {
     pub(super) fn new(orders: mpsc::Receiver<Order>, reloader: Reloader, metrics: Arc<Metrics>) -> Self {
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics })) }
+        let mut watch = FileWatch::default();
+        watch.loaded(reloader.config().file.as_deref().and_then(stamp));
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, watch })) }
     }
 }
 
@@ -45,6 +49,7 @@ impl BackgroundService for Control {
                     Some(order) => desk.execute(order).await,
                     None => return,
                 },
+                () = tokio::time::sleep(EVERY), if desk.reloader.config().watch => desk.look_at_file().await,
             }
         }
     }
@@ -66,13 +71,23 @@ impl Desk {
         }
     }
 
+    /// Load the file if it has changed.
+    async fn look_at_file(&mut self) {
+        let now = self.reloader.config().file.as_deref().and_then(stamp);
+        if self.watch.look(now) {
+            info!("the configuration file has changed");
+            // What comes of it is logged.
+            let _ = self.reload(None).await;
+        }
+    }
+
     async fn reload(&mut self, expected: Option<&Path>) -> Result<Receipt, Refusal> {
-        let done = match self.own_file(expected) {
-            Ok(file) => match Config::load(&file) {
-                Ok(config) => self.reloader.reload(config).await,
-                Err(e) => Err(Refusal::Config(e)),
-            },
-            Err(refusal) => Err(refusal),
+        let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
+        // Ahead of reading: what is written meanwhile is seen as a change.
+        self.watch.loaded(stamp(&file));
+        let done = match Config::load(&file) {
+            Ok(config) => self.reloader.reload(config).await,
+            Err(e) => Err(Refusal::Config(e)),
         };
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
         if let Err(refusal) = &done {

@@ -7,6 +7,7 @@ mod build;
 mod build_pool;
 mod checks;
 mod control;
+mod file_watch;
 mod files;
 mod front;
 mod listen;

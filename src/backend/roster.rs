@@ -4,6 +4,7 @@
 //! new [`Snapshot`] is built to the side and swapped in, and whoever derives something from it, like the schedule of a round
 //! robin, is told before that. So a pick finds everything done.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,11 @@ impl Roster {
         self.snapshot.load()
     }
 
+    /// The same, to hold on to.
+    pub(crate) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// What the backends have in common.
     pub fn pool(&self) -> &Arc<PoolState> {
         &self.pool
@@ -130,12 +136,21 @@ impl Roster {
         state.end_drain(initial)
     }
 
+    /// Cut off what is still under way on those that left so long ago; says on whom that was.
+    pub(crate) fn cut_departed(&self, after: Duration) -> Vec<Arc<BackendState>> {
+        let now = Instant::now();
+        let departed = self.change().departed.clone();
+        let due = departed.into_iter().filter(|(since, _)| now - *since >= after).map(|(_, state)| state);
+        due.filter(|state| state.cut_off()).collect()
+    }
+
     fn member(&self, backend: &Backend, old: &Snapshot, change: &Change) -> Member {
         let (backend, attributes) = without_attributes(backend);
         let state = match (old.find(&backend.addr), change.find_departed(&backend.addr)) {
             (Some(state), _) => Arc::clone(state),
             (None, Some(state)) => {
                 state.forget_health(change.policy.initial);
+                state.cut.store(false, Relaxed);
                 Arc::clone(state)
             }
             (None, None) => Arc::new(BackendState::new(backend.addr.clone(), change.policy.initial, &self.pool)),

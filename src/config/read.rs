@@ -82,6 +82,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let routes = routes(&mut map, &pools);
     let access_log = access_log(&mut map);
     let admin = admin(&mut map, &listeners);
+    let watch = map.read("watch", false, Value::boolean);
     let ours = map.allowed();
     let server = server(&mut map);
     map.done_with(&format!("; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"));
@@ -94,6 +95,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
         pools: pools.into_iter().filter_map(|(_, pool)| pool).collect(),
         routes,
         access_log,
+        watch,
         admin,
     })
 }
