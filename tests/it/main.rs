@@ -37,6 +37,7 @@ mod probing;
 mod proxying;
 mod queue;
 mod reload;
+mod reload_plan;
 mod reload_state;
 mod retry;
 mod robustness;
