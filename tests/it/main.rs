@@ -41,6 +41,7 @@ mod robustness;
 mod rolling_deploy;
 mod slow_start;
 mod sticky;
+mod stop;
 mod timeouts;
 mod tls;
 mod upgrade;
