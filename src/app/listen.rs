@@ -91,7 +91,7 @@ pub(super) fn take(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option
 }
 
 /// Bind a socket file. One that nobody listens on is left over and replaced; anything else that is there stays.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));

@@ -43,6 +43,8 @@ struct Inner {
     plain: Arc<Front>,
     h2c: Arc<Front>,
     open: Mutex<Vec<Port>>,
+    /// Of listeners that accept no more, and that still have connections.
+    closed: Mutex<Vec<watch::Sender<Phase>>>,
     openings: mpsc::UnboundedSender<(Opening<Door>, ShutdownWatch)>,
 }
 
@@ -74,8 +76,9 @@ impl Listeners {
     pub(super) fn new(plain: Front, h2c: Front) -> (Listeners, ListenersService) {
         let (openings, wanted) = mpsc::unbounded_channel();
         let (plain, h2c) = (Arc::new(plain), Arc::new(h2c));
-        let listeners = Listeners(Arc::new(Inner { plain, h2c, open: Mutex::default(), openings }));
-        (listeners, ListenersService { wanted: Some(wanted) })
+        let listeners =
+            Listeners(Arc::new(Inner { plain, h2c, open: Mutex::default(), closed: Mutex::default(), openings }));
+        (listeners, ListenersService { wanted: Some(wanted), serving: watch::Sender::new(false) })
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Port>> {
@@ -113,7 +116,7 @@ impl Listeners {
         open.sort_by_key(|port| wanted.iter().position(|wanted| port.is(wanted)));
         for port in gone {
             info!("not listening on {} any more", port.socket.address);
-            port.close(Phase::Closing);
+            self.close_port(port, Phase::Closing);
         }
         Ok(applied)
     }
@@ -162,30 +165,41 @@ impl Listeners {
         }
     }
 
-    /// Accept no more. `phase` says whether tunnels go on.
-    pub(super) fn close(&self, phase: Phase) -> Closed {
+    /// Accept no more. `phase` says whether tunnels go on, also on listeners that were closed before.
+    pub(super) fn close(&self, phase: Phase) {
         let ports: Vec<Port> = self.open().drain(..).collect();
-        let phases = ports.iter().map(|port| port.phase.clone()).collect();
-        ports.into_iter().for_each(|port| port.close(phase));
-        Closed(phases)
-    }
-}
-
-/// Listeners that accept no more, and that still have something to do.
-pub(super) struct Closed(Vec<watch::Sender<Phase>>);
-
-impl Closed {
-    /// Tunnels come to their end, too.
-    pub(super) fn end(&self) {
-        for phase in &self.0 {
-            phase.send_replace(Phase::Ending);
+        for port in ports {
+            self.close_port(port, phase);
         }
+        for closed in &*self.closed() {
+            closed.send_replace(phase);
+        }
+    }
+
+    fn close_port(&self, port: Port, phase: Phase) {
+        let mut closed = self.closed();
+        // Those are done on which no connection is left.
+        closed.retain(|phase| phase.receiver_count() > 0);
+        closed.push(port.phase.clone());
+        port.close(phase);
+    }
+
+    fn closed(&self) -> MutexGuard<'_, Vec<watch::Sender<Phase>>> {
+        self.0.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The pingora service in whose threads listeners are served.
 pub(super) struct ListenersService {
     wanted: Option<mpsc::UnboundedReceiver<(Opening<Door>, ShutdownWatch)>>,
+    serving: watch::Sender<bool>,
+}
+
+impl ListenersService {
+    /// Turns true when everything has begun to accept that is wanted at the start.
+    pub(super) fn serving(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
+    }
 }
 
 #[async_trait]
@@ -193,6 +207,10 @@ impl PingoraService for ListenersService {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, tasks: usize) {
         let Some(mut wanted) = self.wanted.take() else { return };
         let mut running = JoinSet::new();
+        while let Ok((opening, stop)) = wanted.try_recv() {
+            running.spawn(opening.accept(stop, tasks));
+        }
+        self.serving.send_replace(true);
         loop {
             tokio::select! {
                 opening = wanted.recv() => match opening {

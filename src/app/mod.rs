@@ -6,43 +6,37 @@
 mod admin_service;
 mod build;
 mod build_pool;
+mod checks;
+mod control;
 mod downstream;
+mod files;
 mod frames;
 mod front;
 mod listen;
 mod listeners;
 mod registry;
+mod reload;
+mod run;
 mod signals;
 mod stop;
+mod upgrade;
 
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use log::info;
-use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server};
-use pingora_core::services::background::background_service;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
-use pingora_proxy::http_proxy;
-use tokio::sync::watch;
 
-use crate::admin::Admin;
 use crate::backend::Roster;
-use crate::config::{self, Config, ConfigError, ListenAddress, Mistake, Options};
+use crate::config::{self, Config, ConfigError, Mistake, Options};
 use crate::filter::Filter;
 use crate::metrics::Metrics;
-use crate::pool::PoolService;
-use crate::proxy::{Generation, Proxy, Traffic};
-use admin_service::AdminService;
-use front::Front;
-use listen::Socket;
-use listeners::{ListenError, Listeners, ListenersService};
+use build_pool::Tools;
+use checks::Checks;
+use listeners::ListenError;
 use registry::Registry;
-use signals::Signals;
-use stop::{Stop, Times};
+use upgrade::{Inheritance, Program};
 
 /// More than any request makes: every attempt that a pool may allow, and the connections that turn out stale.
 const MAX_TRIES: usize = 2 * config::Retry::MAX_ATTEMPTS as usize;
@@ -150,7 +144,9 @@ impl App {
                 Ok(metrics) => {
                     // Without the log: to open it would make it.
                     let config = Config { access_log: None, ..self.config.clone() };
-                    mistakes = build::build(&config, &self.registry, &metrics).err().unwrap_or_default();
+                    let mut checks = Checks::new(self.config.server.ca_file.as_deref());
+                    let mut tools = Tools { registry: &self.registry, metrics: &metrics, checks: &mut checks };
+                    mistakes = build::build(&config, &mut tools).err().unwrap_or_default();
                 }
                 Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
             }
@@ -173,76 +169,23 @@ impl App {
     /// # Errors
     /// Why it could not start; nothing is left half started.
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
-        let metrics = Arc::new(Metrics::new().map_err(|e| RunError::Start(e.to_string()))?);
+        let program = Program::this(options.upgrade);
         let mistakes = config::environment(&self.config);
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());
         }
-        let generation =
-            build::build(&self.config, &self.registry, &metrics).map_err(|mistakes| self.error(mistakes))?;
-        let generation = Arc::new(ArcSwap::from_pointee(generation));
-        let conf = server_conf(&self.config.server).map_err(RunError::Start)?;
-        let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
-        let traffic = Arc::new(Traffic::default());
-        let (listeners, service) = self.listeners(&server, &generation, &traffic);
-        listeners.apply(&self.config.listeners)?;
-        let admin = self.config.admin.as_ref().map(|admin| bind(&ListenAddress::Tcp(admin.address))).transpose()?;
-
-        let stopping = watch::Sender::new(false);
-        let pools = PoolService::new(generation.load().pools.clone());
-        let admin = admin.map(|socket| {
-            let mut addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
-            addresses.push(socket.address.to_string());
-            info!("admin on {}", socket.address);
-            let admin = Admin::new(generation, metrics, pools.settled(), stopping.subscribe(), addresses);
-            AdminService::new(admin, socket).map_err(|e| RunError::Start(e.to_string()))
-        });
-        let (admin_service, admin) = admin.transpose()?.unzip();
-        let pools = server.add_service(background_service("pools", pools));
-        // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
-        server.add_service(service).add_dependency(&pools);
-        admin_service.map(|service| server.add_service(service));
-
-        let stop = Arc::new(Stop::new(listeners, admin, traffic, stopping, Times::of(&self.config)));
-        let upgrade_sock = server.configuration.upgrade_sock.clone();
-        server.run(RunArgs { shutdown_signal: Box::new(Signals { stop, upgrade_sock }) });
-        Ok(())
+        let wait = |_| Inheritance::wait(&self.config.server.upgrade_sock, self.config.upgrade_timeout);
+        let mut inheritance = options.upgrade.then_some(()).map(wait).transpose().map_err(RunError::Start)?;
+        let served = run::serve(self, options, program, &mut inheritance);
+        if let (Err(e), Some(inheritance)) = (&served, inheritance) {
+            inheritance.refuse(&e.to_string());
+        }
+        served
     }
-
-    fn listeners(
-        &self,
-        server: &Server,
-        generation: &Arc<ArcSwap<Generation>>,
-        traffic: &Arc<Traffic>,
-    ) -> (Listeners, ListenersService) {
-        let front = || {
-            let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(generation)));
-            Front::new(proxy, Arc::clone(generation), Arc::clone(traffic))
-        };
-        Listeners::new(front(), front())
-    }
-}
-
-fn bind(address: &ListenAddress) -> Result<Socket, ListenError> {
-    listen::bind(address).map_err(|source| ListenError { address: address.clone(), source })
 }
 
 impl From<ListenError> for RunError {
     fn from(e: ListenError) -> Self {
         RunError::Listen { address: e.address.to_string(), source: e.source }
     }
-}
-
-fn pingora_options(options: RunOptions) -> Opt {
-    // Not pingora's upgrade: it loses traffic when anything goes wrong.
-    Opt { daemon: options.daemon, ..Opt::default() }
-}
-
-/// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.
-fn server_conf(configured: &ServerConf) -> Result<ServerConf, String> {
-    let copy = serde_json::to_value(configured).and_then(serde_json::from_value);
-    let mut conf: ServerConf = copy.map_err(|e| e.to_string())?;
-    // Attempts are ours to count; this one of pingora's only ends what never ends.
-    conf.max_retries = MAX_TRIES;
-    Ok(conf)
 }

@@ -8,12 +8,13 @@ use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::stop::Stop;
+use crate::admin::{Order, Orders, Successor};
 
-/// TERM and INT stop gracefully, a second one at once. No other ends it.
+/// TERM and INT stop gracefully, a second one at once. HUP reloads; USR2 hands over to the program that is there now, QUIT to a
+/// process started with `-u`. No other ends it, and these two only when the other serves.
 pub(super) struct Signals {
     pub(super) stop: Arc<Stop>,
-    /// Where a process started with `-u` waits.
-    pub(super) upgrade_sock: String,
+    pub(super) orders: Orders,
 }
 
 #[async_trait]
@@ -35,11 +36,16 @@ impl ShutdownSignalWatch for Signals {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = quit.recv() => warn!("QUIT: no process started with -u waits on {}, serving on", self.upgrade_sock),
                 // The default of each of these is to end the process.
-                _ = hup.recv() => warn!("HUP: a reload is not supported yet, serving on as before"),
+                _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
+                _ = quit.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Waiting, reply)),
+                _ = usr2.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Start, reply)),
                 _ = usr1.recv() => warn!("USR1: log files are not reopened yet, serving on as before"),
-                _ = usr2.recv() => warn!("USR2: an upgrade in place is not supported yet, serving on as before"),
+                () = self.stop.handed_over() => tokio::select! {
+                    () = self.stop.leave() => return ShutdownSignal::FastShutdown,
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                }
             }
         }
         tokio::select! {

@@ -61,6 +61,7 @@ pub(super) struct Stop {
     admin: Mutex<Option<AdminPort>>,
     traffic: Arc<Traffic>,
     stopping: watch::Sender<bool>,
+    handed_over: watch::Sender<bool>,
     times: ArcSwap<Times>,
 }
 
@@ -72,7 +73,8 @@ impl Stop {
         stopping: watch::Sender<bool>,
         times: Times,
     ) -> Self {
-        Stop { listeners, admin: Mutex::new(admin), traffic, stopping, times: ArcSwap::from_pointee(times) }
+        let (admin, handed_over) = (Mutex::new(admin), watch::Sender::new(false));
+        Stop { listeners, admin, traffic, stopping, handed_over, times: ArcSwap::from_pointee(times) }
     }
 
     /// Handles of every socket that is listened on, the admin pages' last.
@@ -106,15 +108,30 @@ impl Stop {
         }
     }
 
-    /// Leave it to a successor that serves: accept no more, and return as soon as nothing is in flight, or the time is up.
-    pub(super) async fn leave(&self) {
-        let limit = self.times.load().handed_over;
+    /// A successor serves.
+    pub(super) fn hand_over(&self) {
+        // Here, at once, and not by whoever waits for that: from now on this process is not to accept any more.
+        self.listeners.close(Phase::Closing);
         if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {
             admin.close();
         }
-        let closed = self.listeners.close(Phase::Closing);
+        self.handed_over.send_replace(true);
+    }
+
+    /// Resolves when a successor serves.
+    pub(super) async fn handed_over(&self) {
+        let mut handed_over = self.handed_over.subscribe();
+        // An error would be our own end.
+        let _ = handed_over.wait_for(|handed_over| *handed_over).await;
+    }
+
+    /// A successor serves: return as soon as nothing is in flight, or the time is up.
+    pub(super) async fn leave(&self) {
+        let limit = self.times.load().handed_over;
+        // Whoever has asked for it has to get the answer.
+        sleep(LAST_WORDS).await;
         if timeout(limit, self.drained()).await.is_err() {
-            closed.end();
+            self.listeners.close(Phase::Ending);
             if timeout(GOODBYE, self.drained()).await.is_err() {
                 return self.cut_off(limit);
             }

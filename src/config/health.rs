@@ -168,7 +168,7 @@ pub struct ProbeTls {
 
 impl Probe {
     /// How it speaks TLS, if it does, and the key that says so.
-    pub(super) fn tls(&self) -> Option<(&'static str, &ProbeTls)> {
+    pub(crate) fn tls(&self) -> Option<(&'static str, &ProbeTls)> {
         match self {
             Probe::Http(http) => Some(("http.tls", http.tls.as_ref()?)),
             Probe::Grpc(grpc) => Some(("grpc.tls", grpc.tls.as_ref()?)),

@@ -1,0 +1,154 @@
+//! What is done to the whole process, one order after the other: reload, plan, upgrade.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use log::{error, info};
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::reload::Reloader;
+use super::stop::Stop;
+use super::upgrade::{HandOver, How, Program, Ready, hand_over};
+use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Takes orders.
+pub(super) struct Control {
+    desk: Mutex<Option<Desk>>,
+}
+
+/// Everything that an order needs.
+struct Desk {
+    orders: mpsc::Receiver<Order>,
+    reloader: Reloader,
+    metrics: Arc<Metrics>,
+    stop: Arc<Stop>,
+    program: Program,
+}
+
+impl Control {
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        reloader: Reloader,
+        metrics: Arc<Metrics>,
+        stop: Arc<Stop>,
+        program: Program,
+    ) -> Self {
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program })) }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Control {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut desk) = desk else { return };
+        loop {
+            tokio::select! {
+                // A stopping process does not change any more. Whoever waits is told by the end of the channel.
+                _ = shutdown.changed() => return,
+                order = desk.orders.recv() => match order {
+                    Some(order) => desk.execute(order).await,
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn execute(&mut self, order: Order) {
+        // Nobody may wait for the answer any more, which is no reason not to act.
+        match order {
+            Order::Reload(expected, reply) => {
+                let _ = reply.send(self.reload(expected.as_deref()).await);
+            }
+            Order::Plan(candidate, reply) => {
+                let _ = reply.send(self.plan(candidate).await);
+            }
+            Order::Upgrade(successor, reply) => {
+                let done = self.upgrade(successor).await;
+                let serves = done.is_ok();
+                let _ = reply.send(done);
+                if serves {
+                    self.stop.hand_over();
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, expected: Option<&Path>) -> Result<Receipt, Refusal> {
+        let done = match self.own_file(expected) {
+            Ok(file) => match Config::load(&file) {
+                Ok(config) => self.reloader.reload(config).await,
+                Err(e) => Err(Refusal::Config(e)),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
+        if let Err(refusal) = &done {
+            error!("not reloaded, serving on as before: {refusal}");
+        }
+        done
+    }
+
+    async fn plan(&mut self, candidate: Candidate) -> Result<Receipt, Refusal> {
+        let config = Config::parse(&candidate.text, Some(&candidate.file)).map_err(Refusal::Config)?;
+        Ok(self.reloader.plan(config).await?.receipt)
+    }
+
+    async fn upgrade(&mut self, successor: Successor) -> Result<Handover, Refusal> {
+        let done = self.hand_over(successor).await;
+        match &done {
+            Ok(handover) => info!("process {} serves now: {}", handover.to, handover.what),
+            Err(why) => {
+                self.metrics.process().upgraded(false);
+                error!("not upgraded, serving on as before: {why}");
+            }
+        }
+        done.map_err(Refusal::Failed)
+    }
+
+    async fn hand_over(&self, successor: Successor) -> Result<Handover, String> {
+        let config = self.reloader.config();
+        let pools: Vec<_> = self.reloader.generation().pools.iter().map(|pool| pool.save()).collect();
+        let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
+        let what = HandOver {
+            sockets: self.stop.sockets().map_err(|e| e.to_string())?,
+            pools,
+            upgrade_sock: config.server.upgrade_sock.clone().into(),
+            limit: config.upgrade_timeout,
+        };
+        let how = match successor {
+            Successor::Start => How::Start(self.program.clone()),
+            Successor::Waiting => How::Waiting,
+        };
+        let ready = spawn_blocking(move || hand_over(what, how)).await.map_err(|e| e.to_string())??;
+        let Ready { pid, adopted, opened, closed } = ready;
+        let what =
+            format!("{adopted} sockets handed over, {opened} opened, {closed} closed; {backends} backends known");
+        Ok(Handover { from: std::process::id(), to: pid, what })
+    }
+
+    /// The file that the process runs, which must be the one that is `expected`: to take any other would let whoever reaches the
+    /// admin address have this process read and write what it may not itself.
+    fn own_file(&self, expected: Option<&Path>) -> Result<PathBuf, Refusal> {
+        let Some(file) = self.reloader.config().file.clone() else {
+            let why = "this process runs without a file: there is nothing to load anew";
+            return Err(Refusal::Failed(why.to_owned()));
+        };
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        match expected {
+            Some(expected) if real(expected) != real(&file) => {
+                let (ours, theirs) = (file.display(), expected.display());
+                Err(Refusal::Failed(format!("this process runs {ours}, not {theirs}: nothing was loaded")))
+            }
+            _ => Ok(file),
+        }
+    }
+}
