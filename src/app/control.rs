@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use log::{error, info};
+use log::{error, info, warn};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
 use super::stop::Stop;
 use super::upgrade::{HandOver, How, Program, Ready, hand_over};
@@ -29,6 +30,7 @@ struct Desk {
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     program: Program,
+    watch: FileWatch,
 }
 
 impl Control {
@@ -39,7 +41,9 @@ impl Control {
         stop: Arc<Stop>,
         program: Program,
     ) -> Self {
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program })) }
+        let mut watch = FileWatch::default();
+        watch.loaded(reloader.config().file.as_deref().and_then(stamp));
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch })) }
     }
 }
 
@@ -56,6 +60,7 @@ impl BackgroundService for Control {
                     Some(order) => desk.execute(order).await,
                     None => return,
                 },
+                () = tokio::time::sleep(EVERY), if desk.reloader.config().watch => desk.look_at_file().await,
             }
         }
     }
@@ -82,13 +87,23 @@ impl Desk {
         }
     }
 
+    /// Load the file if it has changed.
+    async fn look_at_file(&mut self) {
+        let now = self.reloader.config().file.as_deref().and_then(stamp);
+        if self.watch.look(now) {
+            info!("the configuration file has changed");
+            // What comes of it is logged.
+            let _ = self.reload(None).await;
+        }
+    }
+
     async fn reload(&mut self, expected: Option<&Path>) -> Result<Receipt, Refusal> {
-        let done = match self.own_file(expected) {
-            Ok(file) => match Config::load(&file) {
-                Ok(config) => self.reloader.reload(config).await,
-                Err(e) => Err(Refusal::Config(e)),
-            },
-            Err(refusal) => Err(refusal),
+        let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
+        // Ahead of reading: what is written meanwhile is seen as a change.
+        self.watch.loaded(stamp(&file));
+        let done = match Config::load(&file) {
+            Ok(config) => self.reloader.reload(config).await,
+            Err(e) => Err(Refusal::Config(e)),
         };
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
         if let Err(refusal) = &done {

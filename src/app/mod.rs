@@ -9,6 +9,7 @@ mod build_pool;
 mod checks;
 mod control;
 mod downstream;
+mod file_watch;
 mod files;
 mod frames;
 mod front;

@@ -112,6 +112,17 @@ impl BackendState {
         news
     }
 
+    /// Whether what is under way on it is to be cut off: it was removed, and has had its time.
+    #[inline]
+    pub fn cut(&self) -> bool {
+        self.cut.load(Relaxed)
+    }
+
+    /// Cut off what is under way on it. Says whether anything is.
+    pub(crate) fn cut_off(&self) -> bool {
+        !self.cut.swap(true, Relaxed) && self.in_flight() > 0
+    }
+
     /// Whom to wake if a probe of it should not wait for its turn.
     pub(crate) fn probed_by(&self, prober: &Arc<Notify>) {
         self.prober.store(Some(Arc::clone(prober)));

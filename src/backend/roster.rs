@@ -5,6 +5,7 @@
 //! robin, is told before that. So a pick finds everything done.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,11 @@ impl Roster {
     #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// The same, to hold on to.
+    pub(crate) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// What the backends have in common.
@@ -152,12 +158,21 @@ impl Roster {
         state.end_drain(initial)
     }
 
+    /// Cut off what is still under way on those that left so long ago; says on whom that was.
+    pub(crate) fn cut_departed(&self, after: Duration) -> Vec<Arc<BackendState>> {
+        let now = Instant::now();
+        let departed = self.change().departed.clone();
+        let due = departed.into_iter().filter(|(since, _)| now - *since >= after).map(|(_, state)| state);
+        due.filter(|state| state.cut_off()).collect()
+    }
+
     fn member(&self, backend: &Backend, old: &Snapshot, change: &mut Change) -> Member {
         let (backend, attributes) = without_attributes(backend);
         let state = match (old.find(&backend.addr), change.find_departed(&backend.addr)) {
             (Some(state), _) => Arc::clone(state),
             (None, Some(state)) => {
                 state.forget_health(change.policy.initial);
+                state.cut.store(false, Relaxed);
                 Arc::clone(state)
             }
             (None, None) => {

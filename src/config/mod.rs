@@ -87,6 +87,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Default none.
     pub access_log: Option<AccessLog>,
+    /// Whether the file is loaded anew when it changes. Default `false`.
+    pub watch: bool,
     /// Where the admin pages are served; `None` is `admin: off`. Default `127.0.0.1:9901`.
     pub admin: Option<Admin>,
 }

@@ -83,6 +83,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let routes = routes(&mut map, &pools);
     let access_log = access_log(&mut map);
     let admin = admin(&mut map, &listeners);
+    let watch = map.read("watch", false, Value::boolean);
     let off_or = |value: &Value<'_>| if value.is_off() { Some(Duration::ZERO) } else { value.duration() };
     let stop_delay = map.read("stop_delay", Duration::ZERO, off_or);
     let upgrade_timeout = map.read("upgrade_timeout", Config::UPGRADE_TIMEOUT, Value::duration);
@@ -100,6 +101,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
         pools: pools.into_iter().filter_map(|(_, pool)| pool).collect(),
         routes,
         access_log,
+        watch,
         admin,
     })
 }

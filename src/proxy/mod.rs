@@ -108,6 +108,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let Some(body) = body else { return Ok(()) };
+        exchange.still_served()?;
         // A further attempt is given all of it again.
         let given = &mut exchange.ctx.attempt.body;
         *given += body.len() as u64;
@@ -244,6 +245,19 @@ impl ProxyHttp for Proxy {
             _ => connection::last_if_closing(session),
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if body.is_some() {
+            exchange.still_served()?;
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {

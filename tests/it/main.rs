@@ -36,6 +36,8 @@ mod priority;
 mod probing;
 mod proxying;
 mod queue;
+mod reload;
+mod reload_state;
 mod retry;
 mod robustness;
 mod rolling_deploy;
