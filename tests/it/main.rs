@@ -19,6 +19,7 @@ mod fail_open;
 mod failover;
 mod framing;
 mod grpc_health;
+mod handover;
 mod hashing;
 mod headers;
 mod health;
