@@ -25,7 +25,7 @@ use crate::proxy::Generation;
 
 pub use api::{BackendView, DrainView, PoolView};
 pub use drain::{ApiError, DrainAnswer};
-pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply};
+pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply, Successor};
 pub use process::ReloadRequest;
 pub use receipt::{Change, Difference, Receipt, Tally};
 

@@ -8,10 +8,13 @@ use log::{error, info, warn};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
-use crate::admin::{Candidate, Order, Receipt, Refusal};
+use super::stop::Stop;
+use super::upgrade::{HandOver, How, Program, Ready, hand_over};
+use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -25,14 +28,22 @@ struct Desk {
     orders: mpsc::Receiver<Order>,
     reloader: Reloader,
     metrics: Arc<Metrics>,
+    stop: Arc<Stop>,
+    program: Program,
     watch: FileWatch,
 }
 
 impl Control {
-    pub(super) fn new(orders: mpsc::Receiver<Order>, reloader: Reloader, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        reloader: Reloader,
+        metrics: Arc<Metrics>,
+        stop: Arc<Stop>,
+        program: Program,
+    ) -> Self {
         let mut watch = FileWatch::default();
         watch.loaded(reloader.config().file.as_deref().and_then(stamp));
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, watch })) }
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch })) }
     }
 }
 
@@ -65,8 +76,13 @@ impl Desk {
             Order::Plan(candidate, reply) => {
                 let _ = reply.send(self.plan(candidate).await);
             }
-            Order::Upgrade(reply) => {
-                let _ = reply.send(Err(Refusal::Failed("an upgrade in place is not supported yet".to_owned())));
+            Order::Upgrade(successor, reply) => {
+                let done = self.upgrade(successor).await;
+                let serves = done.is_ok();
+                let _ = reply.send(done);
+                if serves {
+                    self.stop.hand_over();
+                }
             }
         }
     }
@@ -99,6 +115,39 @@ impl Desk {
     async fn plan(&mut self, candidate: Candidate) -> Result<Receipt, Refusal> {
         let config = Config::parse(&candidate.text, Some(&candidate.file)).map_err(Refusal::Config)?;
         Ok(self.reloader.plan(config).await?.receipt)
+    }
+
+    async fn upgrade(&mut self, successor: Successor) -> Result<Handover, Refusal> {
+        let done = self.hand_over(successor).await;
+        match &done {
+            Ok(handover) => info!("process {} serves now: {}", handover.to, handover.what),
+            Err(why) => {
+                self.metrics.process().upgraded(false);
+                error!("not upgraded, serving on as before: {why}");
+            }
+        }
+        done.map_err(Refusal::Failed)
+    }
+
+    async fn hand_over(&self, successor: Successor) -> Result<Handover, String> {
+        let config = self.reloader.config();
+        let pools: Vec<_> = self.reloader.generation().pools.iter().map(|pool| pool.save()).collect();
+        let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
+        let what = HandOver {
+            sockets: self.stop.sockets().map_err(|e| e.to_string())?,
+            pools,
+            upgrade_sock: config.server.upgrade_sock.clone().into(),
+            limit: config.upgrade_timeout,
+        };
+        let how = match successor {
+            Successor::Start => How::Start(self.program.clone()),
+            Successor::Waiting => How::Waiting,
+        };
+        let ready = spawn_blocking(move || hand_over(what, how)).await.map_err(|e| e.to_string())??;
+        let Ready { pid, adopted, opened, closed } = ready;
+        let what =
+            format!("{adopted} sockets handed over, {opened} opened, {closed} closed; {backends} backends known");
+        Ok(Handover { from: std::process::id(), to: pid, what })
     }
 
     /// The file that the process runs, which must be the one that is `expected`: to take any other would let whoever reaches the

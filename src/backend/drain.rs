@@ -36,6 +36,11 @@ impl Causes {
         set(&mut self.weight, zero, now)
     }
 
+    /// Since when an operator wants it to drain.
+    pub(super) fn operator(self) -> Option<u64> {
+        self.operator
+    }
+
     /// Since when it drains, whatever the cause.
     pub(super) fn since(self) -> Option<u64> {
         self.operator.into_iter().chain(self.weight).min()

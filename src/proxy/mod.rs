@@ -4,6 +4,7 @@
 mod again;
 mod attempts;
 mod backoff;
+mod connection;
 mod deadline;
 mod exchange;
 mod failure;
@@ -36,6 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
 
+pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
 pub use generation::{Action, Generation, Route};
 
@@ -56,6 +58,7 @@ impl ProxyHttp for Proxy {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
+        connection::request_begins();
         Exchange::new(self.generation.load_full())
     }
 
@@ -236,6 +239,10 @@ impl ProxyHttp for Proxy {
         }
         for filter in exchange.filters() {
             filter.response_filter(session, response, &mut exchange.ctx).await?;
+        }
+        match response.status.as_u16() {
+            101 => connection::tunnel_begins(),
+            _ => connection::last_if_closing(session),
         }
         Ok(())
     }

@@ -75,6 +75,11 @@ impl Reloader {
         &self.config
     }
 
+    /// What serves.
+    pub(super) fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
     /// Find out what `config` would change, and whether it can be.
     ///
     /// # Errors
