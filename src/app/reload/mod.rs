@@ -240,8 +240,10 @@ impl Reloader {
         if timeout(FIRST_ROUND, self.live.keepers.keep(new).over()).await.is_err() {
             warn!("going on though not every new backend has been probed within {FIRST_ROUND:?}");
         }
-        self.live.generation.store(Arc::clone(&next));
+        let before = self.live.generation.swap(Arc::clone(&next));
         self.live.keepers.retain(&next.pools);
+        let gone = |pool: &&Arc<Pool>| !next.pools.iter().any(|it| it.name() == pool.name());
+        before.pools.iter().filter(gone).for_each(|pool| self.live.metrics.forget(pool.name()));
     }
 }
 
