@@ -6,6 +6,9 @@
 //! cargo bench --bench acquire -- --check       # fail if a bound is missed; for a quiet machine
 //! ```
 //!
+//! With `--picks=N` it measures nothing and picks `N` times from 3 backends, or from `--size=100`, `10000` or `dead`: something
+//! for callgrind to count, which no load of the machine disturbs. The first argument chooses the contestant.
+//!
 //! Every figure is the median of rounds in which all contestants take turns; ratios are formed within a round. "ours" is the
 //! whole less pingora's machinery, which is measured with a selection that gives any backend.
 //!
@@ -33,6 +36,10 @@ type Medians = BTreeMap<(&'static str, Size), f64>;
 
 fn main() -> ExitCode {
     let (flags, words): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    if let Some(picks) = option(&flags, "--picks=").and_then(|picks| picks.parse().ok()) {
+        let size = option(&flags, "--size=").and_then(Size::named).unwrap_or(Size::Three);
+        return pick_only(size, words.first().map_or("pingora", String::as_str), picks);
+    }
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let mut medians = Medians::new();
     for size in Size::ALL {
@@ -50,6 +57,20 @@ fn main() -> ExitCode {
     missed.iter().for_each(|miss| println!("missed: {miss}"));
     let checked = flags.iter().any(|flag| flag == "--check");
     if checked && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn option<'a>(flags: &'a [String], name: &str) -> Option<&'a str> {
+    flags.iter().find_map(|flag| flag.strip_prefix(name))
+}
+
+fn pick_only(size: Size, name: &str, picks: u64) -> ExitCode {
+    let Some(contestant) = contestants(size).into_iter().find(|contestant| contestant.name == name) else {
+        return ExitCode::FAILURE;
+    };
+    (0..picks).for_each(|_| {
+        black_box(contestant.run());
+    });
+    ExitCode::SUCCESS
 }
 
 /// The median of each contestant over rounds in which they take turns.
