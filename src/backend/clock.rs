@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time;
 
-use coarsetime::Instant;
+use coarsetime::{Duration, Instant};
 
 /// The same moment on both clocks.
 static START: LazyLock<(Instant, time::Instant)> =
@@ -20,10 +20,11 @@ pub(crate) fn millis() -> u64 {
     AT_START + Instant::now_without_cache_update().duration_since(START.0).as_millis()
 }
 
-/// The same in as many bits as fit beside a latency. They wrap after seven weeks: only differences mean something.
+/// Milliseconds in as many bits as fit beside a latency, by the kernel's own count. They wrap after seven weeks: only
+/// differences between them mean something.
 #[inline]
 pub(crate) fn wrapped_millis() -> u32 {
-    millis() as u32
+    Duration::from_ticks(Instant::now_without_cache_update().as_ticks()).as_millis() as u32
 }
 
 /// The same at a moment that is known already, without another look at the clock.

@@ -57,13 +57,16 @@ impl Latency {
     /// Take in a measurement.
     pub(crate) fn observe(&self, sample: Duration, now: u32, averaging: Averaging) {
         let sample = micros(sample).max(1.0);
-        // Two at once: the later one sees what the earlier one made. It never fails, and so never gives up a peak.
+        // Two at once: the later one sees what the earlier one made. It is repeated until it succeeds, and so never gives up a
+        // peak.
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
             let average = match unpack(word) {
                 None => sample,
                 Some((old, at)) => step(old, now.wrapping_sub(at), sample, averaging),
             };
-            Some(pack(average, now))
+            // Within one tick of the clock nothing fades, so that only a peak changes the word. To leave it alone otherwise
+            // leaves it in the other threads' caches.
+            Some(pack(average, now)).filter(|new| *new != word)
         });
     }
 

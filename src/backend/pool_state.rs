@@ -140,6 +140,12 @@ impl PoolState {
         let _ = self.limit.compare_exchange(NOT_COUNTED, NO_LIMIT, SeqCst, SeqCst);
     }
 
+    /// Whether attempts are counted: otherwise there is room for any number.
+    #[inline]
+    pub(crate) fn counts(&self) -> bool {
+        self.limit.load(SeqCst) != NOT_COUNTED
+    }
+
     /// Attempts that are under way, or 0 where they are not counted.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(SeqCst)

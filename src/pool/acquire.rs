@@ -57,12 +57,10 @@ impl Pool {
     /// # Errors
     /// Why there is nobody; never while an admitted backend is left to try.
     pub fn acquire(&self, pick: &Pick<'_>) -> Result<Lease, Unavailable> {
-        if self.sheds(pick) {
-            return Err(if self.available() { Unavailable::Overloaded } else { Unavailable::NoneAdmitted });
-        }
-        if !self.roster.pool().has_room() {
-            // Whoever is asked would refuse: thousands need not be, for each request that a full pool sends away.
-            return Err(if self.available() { Unavailable::Full } else { Unavailable::NoneAdmitted });
+        if self.roster.pool().counts()
+            && let Some(why) = self.refuses(pick)
+        {
+            return Err(if self.available() { why } else { Unavailable::NoneAdmitted });
         }
         if let Some(lease) = self.stuck(pick) {
             return Ok(lease);
@@ -85,6 +83,15 @@ impl Pool {
         }
     }
 
+    /// Why the pool as a whole cannot take the request, if that is so.
+    fn refuses(&self, pick: &Pick<'_>) -> Option<Unavailable> {
+        if self.sheds(pick) {
+            return Some(Unavailable::Overloaded);
+        }
+        // Whoever is asked would refuse: thousands need not be, for each request that a full pool sends away.
+        (!self.roster.pool().has_room()).then_some(Unavailable::Full)
+    }
+
     /// Whether the request is sent away rather than to make the pool slow, which is counted. Who only has no second attempt is
     /// not.
     #[inline]
@@ -101,14 +108,15 @@ impl Pool {
     }
 
     /// The state of a backend that was offered, by an algorithm of ours or another's.
-    #[inline]
+    #[inline(always)]
     fn state(&self, address: &SocketAddr) -> Option<Arc<BackendState>> {
         // An algorithm that wraps one of ours may offer what is not this pool's: a state of the same address that no probe moves.
         let offered = take_offered(address).filter(|state| state.is_of(self.roster.pool()));
         offered.or_else(|| self.roster.load().find(address).cloned())
     }
 
-    #[inline]
+    // Called for each offer; the compiler would make it a function of its own, because cookies call it, too.
+    #[inline(always)]
     fn begin(&self, state: Arc<BackendState>, tried: &[SocketAddr]) -> Option<Lease> {
         let candidate = state.eligible() || self.roster.load().accepts(&state);
         if candidate && !tried.contains(state.address()) { begin(state) } else { None }

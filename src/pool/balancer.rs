@@ -12,8 +12,8 @@ const MAX_OFFERS: usize = 1024;
 /// What a pool needs of a `LoadBalancer`. Implemented once, here.
 #[async_trait]
 pub(super) trait Balancer: Send + Sync {
-    /// The first backend in the algorithm's order that is accepted.
-    fn select(&self, key: &[u8], accept: &dyn Fn(&Backend) -> bool) -> Option<Backend>;
+    /// Offer backends in the algorithm's order until one is accepted.
+    fn select(&self, key: &[u8], accept: &dyn Fn(&Backend) -> bool);
 
     /// Ask discovery, and rebuild the algorithm if the backends have changed.
     async fn update(&self) -> Result<()>;
@@ -28,9 +28,9 @@ where
     S: BackendSelection + Send + Sync + 'static,
     S::Iter: BackendIter,
 {
-    fn select(&self, key: &[u8], accept: &dyn Fn(&Backend) -> bool) -> Option<Backend> {
+    fn select(&self, key: &[u8], accept: &dyn Fn(&Backend) -> bool) {
         // Pingora's own verdict is left out: it lags behind ours while a set changes.
-        self.select_with(key, MAX_OFFERS, |backend, _| accept(backend))
+        self.select_with(key, MAX_OFFERS, |backend, _| accept(backend));
     }
 
     async fn update(&self) -> Result<()> {

@@ -37,11 +37,12 @@ impl Drawing {
     #[inline]
     pub(super) fn one(&self) -> usize {
         match self {
-            Drawing::Even(count) => below(*count),
+            Drawing::Even(count) => below(*count, fastrand::u32(..)),
             Drawing::Weighted(slots) => {
-                let place = below(slots.len());
+                let (upper, lower) = two_numbers();
+                let place = below(slots.len(), upper);
                 let slot = &slots[place];
-                if fastrand::u32(..) < slot.own { place } else { slot.other as usize }
+                if lower < slot.own { place } else { slot.other as usize }
             }
         }
     }
@@ -49,30 +50,40 @@ impl Drawing {
     /// Draw two that differ, if there are two.
     #[inline]
     pub(super) fn two(&self) -> (usize, usize) {
-        let first = self.one();
-        let second = match self {
-            Drawing::Even(count) => another(first, *count),
+        match self {
+            Drawing::Even(count) => {
+                let (upper, lower) = two_numbers();
+                let first = below(*count, upper);
+                (first, another(first, *count, lower))
+            }
             Drawing::Weighted(slots) => {
+                let first = self.one();
                 // Weights may leave hardly anything but the first; a few tries keep the proportions of the others.
                 let drawn = (0..4).map(|_| self.one()).find(|second| *second != first);
-                drawn.unwrap_or_else(|| another(first, slots.len()))
+                (first, drawn.unwrap_or_else(|| another(first, slots.len(), fastrand::u32(..))))
             }
-        };
-        (first, second)
+        }
     }
 }
 
-/// A number below `count`; 0 if there is none.
+/// The halves of one random number: the generator belongs to the thread, and to ask it costs more than a draw.
 #[inline]
-fn below(count: usize) -> usize {
+fn two_numbers() -> (u32, u32) {
+    let number = fastrand::u64(..);
+    ((number >> 32) as u32, number as u32)
+}
+
+/// The number below `count` that a random number stands for; 0 if there is none.
+#[inline]
+fn below(count: usize, random: u32) -> usize {
     // The error of multiplying instead of rejecting is below one in 2³² for each.
-    ((u64::from(fastrand::u32(..)) * count as u64) >> 32) as usize
+    ((u64::from(random) * count as u64) >> 32) as usize
 }
 
 /// Any place but the first one's.
 #[inline]
-fn another(first: usize, count: usize) -> usize {
-    let place = below(count.saturating_sub(1));
+fn another(first: usize, count: usize, random: u32) -> usize {
+    let place = below(count.saturating_sub(1), random);
     if place >= first && count > 1 { place + 1 } else { place }
 }
 

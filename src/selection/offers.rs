@@ -82,7 +82,7 @@ impl<A: Algorithm> BackendIter for Offers<A> {
             self.walked += 1;
         }
         let candidate = candidates.get(self.place)?;
-        offered::offer(&candidate.state);
+        offered::offer(candidate);
         Some(&candidate.backend)
     }
 }
