@@ -2,11 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// Counted by leases.
+/// Counted by leases; those that succeed, by [`Work`](super::work::Work).
 #[derive(Default)]
-#[repr(C)]
 pub(super) struct Attempts {
-    pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) cancelled: AtomicU64,
 }

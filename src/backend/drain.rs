@@ -83,10 +83,10 @@ impl BackendState {
     /// How long a client that is bound to it still reaches it: so long after it began to drain, and while it is well; `None` if
     /// no longer, and if it does not drain.
     pub fn grace_left(&self, grace: Duration) -> Option<Duration> {
-        if !self.draining() || !self.well.load(Relaxed) {
+        if !self.draining() || !self.rest.well.load(Relaxed) {
             return None;
         }
-        grace_left(self.draining_since.load(Relaxed), clock::millis(), grace)
+        grace_left(self.rest.draining_since.load(Relaxed), clock::millis(), grace)
     }
 
     /// Have it drain because an operator says so, until an operator says otherwise. Says whether that is news; the caller then
@@ -105,7 +105,7 @@ impl BackendState {
         let news = record.drain.set_operator(false, clock::millis());
         if news {
             self.begin_anew(&mut record, initial);
-            if let Some(prober) = &*self.prober.load() {
+            if let Some(prober) = &*self.rest.prober.load() {
                 prober.notify_one();
             }
         }
@@ -115,17 +115,17 @@ impl BackendState {
     /// Whether what is under way on it is to be cut off: it was removed, and has had its time.
     #[inline]
     pub fn cut(&self) -> bool {
-        self.cut.load(Relaxed)
+        self.rest.cut.load(Relaxed)
     }
 
     /// Cut off what is under way on it. Says whether anything is.
     pub(crate) fn cut_off(&self) -> bool {
-        !self.cut.swap(true, Relaxed) && self.in_flight() > 0
+        !self.rest.cut.swap(true, Relaxed) && self.in_flight() > 0
     }
 
     /// Whom to wake if a probe of it should not wait for its turn.
     pub(crate) fn probed_by(&self, prober: &Arc<Notify>) {
-        self.prober.store(Some(Arc::clone(prober)));
+        self.rest.prober.store(Some(Arc::clone(prober)));
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
         assert!(pass(&first).is_some() && pass(&second).is_some());
         let long_ago = u64::wrapping_sub(clock::millis(), 120_000);
         for state in [&first, &second] {
-            state.eligible_since.store(long_ago, Relaxed);
+            state.rest.eligible_since.store(long_ago, Relaxed);
         }
         first.begin_drain();
         assert!(roster.end_drain(&first));

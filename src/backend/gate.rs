@@ -19,6 +19,16 @@ pub(super) struct Gate(AtomicU16);
 pub(super) struct Ticket(u16);
 
 impl Ticket {
+    #[inline]
+    pub(super) fn to_bits(self) -> u16 {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn from_bits(bits: u16) -> Self {
+        Ticket(bits)
+    }
+
     /// Whether it is the attempt that a trial is decided by.
     #[inline]
     pub(super) fn trial(self) -> bool {

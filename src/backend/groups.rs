@@ -288,6 +288,7 @@ mod tests {
         assert_eq!(weights(&roster), [3, 3], "everybody is new: the shares are the same");
         let state = Arc::clone(&roster.load().members()[0].state);
         state
+            .rest
             .eligible_since
             .store(super::super::clock::millis().wrapping_sub(30_000), std::sync::atomic::Ordering::Relaxed);
         roster.refresh();

@@ -1,12 +1,11 @@
 //! One attempt on one backend.
 
 use std::fmt;
-use std::mem::{replace, take};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::gate::Ticket;
+use super::notes::Notes;
 use super::row::Count;
 use super::{Averaging, BackendState, clock};
 
@@ -23,12 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<BackendState>,
-    outcome: Outcome,
-    /// Whether the pool's work was counted when it began.
-    counted: bool,
-    ticket: Ticket,
-    /// The failures in a row that its success ended.
-    ended: Count,
+    notes: Notes,
 }
 
 /// How an attempt ended.
@@ -97,11 +91,11 @@ impl Lease {
             return None;
         }
         let Some(ticket) = backend.gate.pass() else {
-            backend.give_room_back();
+            backend.work.end();
             backend.pool.leave(counted);
             return None;
         };
-        Some(Lease { backend, outcome: Outcome::default(), counted, ticket, ended: Count::default() })
+        Some(Lease { backend, notes: Notes::new(ticket, counted) })
     }
 
     /// The backend that it is on.
@@ -112,60 +106,65 @@ impl Lease {
     /// Whether a trial that is not decided yet depends on it.
     #[cfg(test)]
     pub(crate) fn on_trial(&self) -> bool {
-        self.ticket.trial() && self.backend.gate.current(self.ticket)
+        let ticket = self.notes.ticket();
+        ticket.trial() && self.backend.gate.current(ticket)
     }
 
     /// Say how the attempt goes, as soon as that is known: with the first byte of a response, or when it failed; `after` so
     /// long from its beginning. The last word before the drop counts.
     pub fn report(&mut self, outcome: Outcome, after: Duration) {
-        if self.outcome == Outcome::Cancelled
+        let before = self.notes.outcome();
+        if before == Outcome::Cancelled
             && let Some(concurrency) = self.backend.pool.concurrency()
         {
             concurrency.observe(outcome, after);
         }
-        if outcome != self.outcome {
-            let before = replace(&mut self.outcome, outcome);
-            self.measure(after);
+        if outcome != before {
+            self.notes.set_outcome(outcome);
+            self.measure(outcome, after);
             match outcome {
                 Outcome::Succeeded => self.succeeded(after),
                 // Once for each attempt: a 500 whose body breaks off is one failure.
                 Outcome::Failed(failure) if !matches!(before, Outcome::Failed(_)) => self.failed(failure),
                 _ => {}
             }
-        } else if outcome == Outcome::Cancelled && self.ticket.trial() {
-            self.backend.given_up(self.ticket, after, PATIENCE);
+        } else if outcome == Outcome::Cancelled && self.notes.ticket().trial() {
+            self.backend.given_up(self.notes.ticket(), after, PATIENCE);
         }
     }
 
     #[inline]
     fn succeeded(&mut self, after: Duration) {
-        self.backend.took.record(after);
-        self.ended = self.backend.row.succeeded();
-        if self.ticket.trial() {
-            self.backend.tried(self.ticket, Ok(after));
+        self.backend.rest.took.record(after);
+        self.notes.set_ended(self.backend.row.succeeded());
+        if self.notes.ticket().trial() {
+            self.backend.tried(self.notes.ticket(), Ok(after));
         }
     }
 
     #[cold]
     fn failed(&mut self, failure: Failure) {
-        if self.ticket.trial() {
-            self.backend.tried(self.ticket, Err(failure));
+        let ticket = self.notes.ticket();
+        if ticket.trial() {
+            self.backend.tried(ticket, Err(failure));
         } else {
-            self.backend.blame(self.ticket, failure, take(&mut self.ended));
+            let ended = self.notes.ended();
+            self.notes.set_ended(Count::default());
+            self.backend.blame(ticket, failure, ended);
         }
     }
 
     /// Another attempt of the same request was quicker: nobody's fault, but it would have taken at least this. Were it
     /// forgotten, who is slow would look as quick as its best answers.
     pub fn overtaken(&mut self, after: Duration) {
-        if self.outcome != Outcome::Cancelled {
+        if self.notes.outcome() != Outcome::Cancelled {
             return;
         }
-        self.backend.took.record(after);
-        self.backend.overtaken.fetch_add(1, Relaxed);
-        if self.ticket.trial() {
+        self.backend.rest.took.record(after);
+        self.backend.rest.overtaken.fetch_add(1, Relaxed);
+        if self.notes.ticket().trial() {
             // Somebody else has answered in the meantime.
-            self.backend.given_up(self.ticket, after, Duration::ZERO);
+            self.backend.given_up(self.notes.ticket(), after, Duration::ZERO);
         }
         if let Some(averaging) = self.backend.pool.averaging() {
             let known = self.backend.latency.last().unwrap_or_default();
@@ -177,27 +176,27 @@ impl Lease {
 
     /// End this attempt and begin another on the same backend, in the same room: nobody can slip in between.
     pub fn renew(&mut self) {
-        self.count();
-        self.outcome = Outcome::default();
+        match self.notes.outcome() {
+            Outcome::Succeeded => self.backend.work.succeed_and_begin(),
+            other => self.count(other),
+        }
+        self.notes.set_outcome(Outcome::default());
     }
 
-    fn count(&self) {
-        let attempts = &self.backend.attempts;
-        let counter = match self.outcome {
-            Outcome::Cancelled => &attempts.cancelled,
-            Outcome::Succeeded => &attempts.succeeded,
-            Outcome::Failed(_) => &attempts.failed,
-        };
+    /// Count the end of an attempt that has not succeeded.
+    fn count(&self, outcome: Outcome) {
+        let attempts = &self.backend.rest.attempts;
+        let counter = if outcome == Outcome::Cancelled { &attempts.cancelled } else { &attempts.failed };
         counter.fetch_add(1, Relaxed);
     }
 
-    fn measure(&self, after: Duration) {
+    fn measure(&self, outcome: Outcome, after: Duration) {
         let pool = &self.backend.pool;
         let Some(averaging) = pool.averaging() else {
             return;
         };
         let now = clock::wrapped_millis();
-        match self.outcome {
+        match outcome {
             Outcome::Cancelled => {}
             Outcome::Succeeded => {
                 pool.observe(after, now, averaging);
@@ -215,9 +214,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.count();
-        self.backend.gate.give_back(self.ticket);
-        self.backend.give_room_back();
-        self.backend.pool.leave(self.counted);
+        self.backend.gate.give_back(self.notes.ticket());
+        match self.notes.outcome() {
+            Outcome::Succeeded => self.backend.work.succeed(),
+            other => {
+                self.count(other);
+                self.backend.work.end();
+            }
+        }
+        self.backend.pool.leave(self.notes.counted());
     }
 }

@@ -172,7 +172,7 @@ impl Roster {
             (Some(state), _) => Arc::clone(state),
             (None, Some(state)) => {
                 state.forget_health(change.policy.initial);
-                state.cut.store(false, Relaxed);
+                state.rest.cut.store(false, Relaxed);
                 Arc::clone(state)
             }
             (None, None) => {
@@ -291,7 +291,7 @@ mod tests {
         roster.set_members(&both);
         let long_ago = u64::wrapping_sub(super::super::clock::millis(), 120_000);
         for member in roster.load().members() {
-            member.state.eligible_since.store(long_ago, std::sync::atomic::Ordering::Relaxed);
+            member.state.rest.eligible_since.store(long_ago, std::sync::atomic::Ordering::Relaxed);
         }
         roster.refresh();
         assert_eq!(weights(&roster), [1, 1]);

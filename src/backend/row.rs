@@ -18,6 +18,17 @@ impl Count {
         Count(u64::from(failures) | u64::from(connects) << 16 | (last as u64) << 32)
     }
 
+    /// 40 bits.
+    #[inline]
+    pub(super) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Count(bits)
+    }
+
     fn failures(self) -> u16 {
         self.0 as u16
     }

@@ -67,7 +67,7 @@ impl BackendState {
             ejection: record.ejection.save(now, rules),
             latency: latency.map(|(micros, age_ms)| SavedLatency { micros, age_ms }),
             drained_ms: record.drain.operator().map(|since| now.saturating_sub(since)),
-            eligible_ms: now.wrapping_sub(self.eligible_since.load(Relaxed)),
+            eligible_ms: now.wrapping_sub(self.rest.eligible_since.load(Relaxed)),
         }
     }
 
@@ -89,7 +89,7 @@ impl BackendState {
             self.latency.restore(latency.micros, latency.age_ms, clock::wrapped_millis());
         }
         self.begin_term(&record);
-        self.eligible_since.store(now.wrapping_sub(saved.eligible_ms), Relaxed);
+        self.rest.eligible_since.store(now.wrapping_sub(saved.eligible_ms), Relaxed);
     }
 }
 

@@ -10,8 +10,8 @@ use super::cause::Change;
 use super::ejection::Ejection;
 use super::gate::Ticket;
 use super::outliers::slow_beyond;
+use super::rest::Record;
 use super::row::Count;
-use super::state::Record;
 use super::{BackendState, Bins, Cause, Failure, Health, clock};
 use crate::config::Ejection as Rules;
 
@@ -42,12 +42,12 @@ impl BackendState {
 
     /// How many of those were cut off, and would have taken longer.
     pub(super) fn overtaken(&self) -> u64 {
-        self.overtaken.load(Relaxed)
+        self.rest.overtaken.load(Relaxed)
     }
 
     /// How long its answers took, all that there ever were.
     pub(crate) fn took(&self) -> Bins {
-        self.took.read()
+        self.rest.took.read()
     }
 
     /// What its failures in a row are enough to eject it for.
@@ -137,11 +137,11 @@ impl BackendState {
     fn turn(&self, record: &Record, change: Change) {
         match change {
             Change::Ejected { cause, .. } => {
-                if let Some(count) = self.ejections.get(cause.number()) {
+                if let Some(count) = self.rest.ejections.get(cause.number()) {
                     count.fetch_add(1, Relaxed);
                 }
             }
-            Change::Readmitted | Change::Needed => self.eligible_since.store(clock::millis(), Relaxed),
+            Change::Readmitted | Change::Needed => self.rest.eligible_since.store(clock::millis(), Relaxed),
         }
         self.begin_term(record);
         self.pool.watch.tell(self.label(), change);
@@ -157,6 +157,6 @@ impl BackendState {
 
     /// How often it was ejected, by the [words](Cause::WORDS) of the causes.
     pub(crate) fn ejections(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Cause::WORDS.into_iter().zip(self.ejections.iter().map(|count| count.load(Relaxed)))
+        Cause::WORDS.into_iter().zip(self.rest.ejections.iter().map(|count| count.load(Relaxed)))
     }
 }
