@@ -6,6 +6,8 @@
 //! A search by halves in a million points misses the cache twenty times. Hashes are spread evenly, so the upper bits of one
 //! say where its point is, give or take a few: an index by these bits leaves one miss for itself and one for the point.
 
+use std::sync::LazyLock;
+
 use super::HashTable;
 use super::node::{Node, by_name, nodes};
 use crate::backend::Group;
@@ -16,6 +18,9 @@ const POINTS: u128 = 160;
 /// The most points in all, but for those who have only one: 13,000 backends of the same weight. 24 MiB, and a tenth of a
 /// second to build.
 const MAX_POINTS: u128 = 1 << 21;
+
+/// Hardly any entry of the index has more points.
+const AT_ONCE: usize = 4;
 
 /// The points of all backends around the circle.
 pub struct Ring {
@@ -41,7 +46,11 @@ impl HashTable for Ring {
 
     #[inline]
     fn hash(key: &[u8]) -> u64 {
-        u64::from(crc32fast::hash(key))
+        // What the processor can do is found out once and not for each key.
+        static FRESH: LazyLock<crc32fast::Hasher> = LazyLock::new(crc32fast::Hasher::new);
+        let mut hasher = FRESH.clone();
+        hasher.update(key);
+        u64::from(hasher.finalize())
     }
 
     #[inline]
@@ -97,7 +106,12 @@ impl Ring {
     fn place(&self, hash: u32) -> usize {
         let bucket = bucket(hash, self.shift);
         let (first, end) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
-        first + self.points[first..end].partition_point(|point| point.hash < hash)
+        let before = |point: &Point| point.hash < hash;
+        match self.points[first..].first_chunk::<AT_ONCE>() {
+            // What is beyond the end is not before the hash. To compare them all takes less than to guess wrong when to stop.
+            Some(next) if end - first <= AT_ONCE => first + next.iter().filter(|point| before(point)).count(),
+            _ => first + self.points[first..end].partition_point(before),
+        }
     }
 
     /// Whose point is at a place; beyond the last comes the first again. The places that follow a key's are where it goes
