@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::front::{Door, Front};
 use super::listen::{self, Opening, Socket};
+use super::systemd::{self, Watchdog};
 use crate::config::{ListenAddress, Listener};
 use crate::proxy::Phase;
 
@@ -211,8 +212,12 @@ impl PingoraService for ListenersService {
             running.spawn(opening.accept(stop, tasks));
         }
         self.serving.send_replace(true);
+        systemd::ready();
+        // From here: what systemd restarts is a process that cannot serve.
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.turn() => {}
                 opening = wanted.recv() => match opening {
                     Some((opening, stop)) => {
                         running.spawn(opening.accept(stop, tasks));
