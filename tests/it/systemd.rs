@@ -125,3 +125,22 @@ os.execv("REAL", ["REAL"] + sys.argv[1:])
     assert_eq!(Client::connect_unix(&evenkeel.dir.path().join("front.sock")).get("/").text(), "hello");
     assert_eq!(evenkeel.lines("which was passed, and is no address of this configuration").len(), 1);
 }
+
+#[test]
+fn the_units_are_ones_that_systemd_understands() {
+    if !have("systemd-analyze") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let mut files = Vec::new();
+    for name in ["evenkeel.service", "evenkeel.socket"] {
+        let text = std::fs::read_to_string(packaging.join(name)).unwrap();
+        // It wants the program to be there.
+        let text = text.replace("/usr/bin/evenkeel", env!("CARGO_BIN_EXE_evenkeel"));
+        std::fs::write(dir.path().join(name), text).unwrap();
+        files.push(dir.path().join(name));
+    }
+    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(files).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
