@@ -114,7 +114,8 @@ fn key(address: &ListenAddress) -> String {
 /// Ready to serve on one socket, by pingora's service for that.
 pub(super) struct Opening<A> {
     service: Service<A>,
-    fds: ListenFds,
+    /// Ours until we accept: what is not wanted after all is closed with it.
+    socket: Socket,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Opening<A> {
@@ -135,14 +136,14 @@ impl<A: ServerApp + Send + Sync + 'static> Opening<A> {
             }
             (ListenAddress::Unix(_), _) => service.add_uds(&key, None),
         }
-        // A table of its own for each: pingora's never forgets a socket, and would close one that is not its any more.
-        let fds = ListenFds::new(parking_lot::Mutex::new(pingora_core::server::Fds::new()));
-        fds.lock().add(key, socket.bound.into_raw_fd());
-        Ok(Opening { service, fds })
+        Ok(Opening { service, socket })
     }
 
     /// Accept until `stop`; returns when no more is accepted. Panics if pingora cannot listen.
     pub(super) async fn accept(mut self, stop: ShutdownWatch, tasks: usize) {
-        self.service.start_service(Some(self.fds), stop, tasks).await;
+        // A table of its own for each: pingora's never forgets a socket, and would close one that is not its any more.
+        let fds = ListenFds::new(parking_lot::Mutex::new(pingora_core::server::Fds::new()));
+        fds.lock().add(key(&self.socket.address), self.socket.bound.into_raw_fd());
+        self.service.start_service(Some(fds), stop, tasks).await;
     }
 }

@@ -14,6 +14,7 @@ use pingora_core::services::Service as PingoraService;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::files;
 use super::front::{Door, Front};
 use super::listen::{self, Opening, Socket};
 use super::systemd::{self, Watchdog};
@@ -53,6 +54,8 @@ struct Inner {
 struct Port {
     /// As the configuration has it.
     listener: Listener,
+    /// What stood in the files that it names.
+    files: Vec<u8>,
     /// As it is bound.
     socket: Socket,
     phase: watch::Sender<Phase>,
@@ -63,7 +66,7 @@ struct Port {
 impl Port {
     /// Whether it is what is wanted there.
     fn is(&self, wanted: &Listener) -> bool {
-        self.listener == *wanted
+        self.listener == *wanted && self.files == files::of_listener(wanted)
     }
 
     fn close(self, phase: Phase) {
@@ -142,7 +145,8 @@ impl Listeners {
         let door = Door::new(Arc::clone(front), phase.subscribe(), wanted.h2c);
         let opening = Opening::new(door, socket.share().map_err(failed)?, wanted.tls.as_ref());
         let opening = opening.map_err(|e| failed(io::Error::other(e.to_string())))?;
-        let port = Port { listener: wanted.clone(), socket, phase, stop: watch::Sender::new(false) };
+        let files = files::of_listener(wanted);
+        let port = Port { listener: wanted.clone(), files, socket, phase, stop: watch::Sender::new(false) };
         Ok((port, opening))
     }
 

@@ -9,6 +9,8 @@ use arc_swap::ArcSwap;
 use log::{error, info};
 use tokio::task::spawn_blocking;
 
+use super::RunOptions;
+use crate::config::Config;
 use crate::proxy::Generation;
 
 /// The log files of the process.
@@ -19,9 +21,12 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    pub(super) fn new(generation: Arc<ArcSwap<Generation>>, error_log: Option<String>) -> Self {
+    /// Those that a process with this configuration has.
+    pub(super) fn of(config: &Config, options: RunOptions, generation: Arc<ArcSwap<Generation>>) -> Self {
+        let daemon = options.daemon || config.server.daemon;
+        let error_log = config.server.error_log.as_ref().filter(|_| daemon);
         // A daemon changes its folder.
-        let error_log = error_log.map(|path| std::path::absolute(&path).unwrap_or_else(|_| path.into()));
+        let error_log = error_log.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
         Logs { generation, error_log }
     }
 

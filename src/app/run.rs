@@ -18,7 +18,7 @@ use super::front::Front;
 use super::listen::{self, Socket};
 use super::listeners::{ListenError, Listeners, ListenersService};
 use super::logs::Logs;
-use super::reload::Reloader;
+use super::reload::{Live, Reloader};
 use super::signals::Signals;
 use super::stop::{Stop, Times};
 use super::systemd;
@@ -45,6 +45,7 @@ pub(super) fn serve(
     let mut server = Server::new_with_opt_and_conf(Opt { daemon: options.daemon, ..Opt::default() }, conf);
     let serving = Serving::build(&app)?;
     let (listeners, service) = serving.listeners(&server);
+    let addresses = Arc::new(ArcSwap::from_pointee(Vec::new()));
     let mut handed = Handed::take(inheritance);
     handed.restore(&serving);
     let admin = handed.bind(&app.config, &listeners)?;
@@ -53,7 +54,8 @@ pub(super) fn serve(
     let stopping = watch::Sender::new(false);
     let pools = PoolService::new(serving.generation.load().pools.clone());
     let keepers = pools.keepers();
-    let admin = admin.map(|socket| serving.admin(socket, &listeners, &pools, &stopping, &orders)).transpose()?;
+    let admin =
+        admin.map(|socket| serving.admin(socket, &listeners, &pools, &stopping, (&orders, &addresses))).transpose()?;
     let (admin_service, admin) = admin.unzip();
     let ready = handed.ready();
 
@@ -70,13 +72,12 @@ pub(super) fn serve(
         listeners_service.add_dependency(&succession);
         admin_service.inspect(|service| service.add_dependency(&succession));
     }
-    let stop = Stop::new(listeners, admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
+    let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
     let stop = Arc::new(stop);
     let generation = Arc::clone(&serving.generation);
-    let daemon = options.daemon || app.config.server.daemon;
-    let error_log = app.config.server.error_log.clone().filter(|_| daemon);
-    let logs = Logs::new(Arc::clone(&generation), error_log);
-    let control = serving.control(app, ordered, keepers, Arc::clone(&stop), program);
+    let logs = Logs::of(&app.config, options, Arc::clone(&generation));
+    let live = serving.live(keepers, listeners, addresses, Arc::clone(&stop));
+    let control = control(app, live, ordered, program);
     server.add_service(background_service("control", control));
     let signals = Signals { stop, orders, logs };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
@@ -118,32 +119,36 @@ impl Serving {
         listeners: &Listeners,
         pools: &PoolService,
         stopping: &watch::Sender<bool>,
-        orders: &Orders,
+        (orders, shown): (&Orders, &Arc<ArcSwap<Vec<String>>>),
     ) -> Result<(AdminService, AdminPort), RunError> {
         info!("admin on {}", socket.address);
         let mut addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
         addresses.push(socket.address.to_string());
+        shown.store(Arc::new(addresses));
         let (generation, metrics) = (Arc::clone(&self.generation), Arc::clone(&self.metrics));
         let (settled, stopping) = (pools.settled(), stopping.subscribe());
-        let admin = Admin::new(generation, metrics, settled, stopping, addresses, orders.clone());
+        let admin = Admin::new(generation, metrics, settled, stopping, Arc::clone(shown), orders.clone());
         AdminService::new(admin, socket).map_err(|e| RunError::Start(e.to_string()))
     }
 
-    fn control(
+    fn live(
         self,
-        app: App,
-        orders: mpsc::Receiver<Order>,
         keepers: Keepers,
+        listeners: Listeners,
+        addresses: Arc<ArcSwap<Vec<String>>>,
         stop: Arc<Stop>,
-        program: Program,
-    ) -> Control {
-        let mut config = app.config;
-        // A daemon changes its folder, and a reload comes after that.
-        config.file = config.file.map(|file| std::path::absolute(&file).unwrap_or(file));
-        let metrics = Arc::clone(&self.metrics);
-        let reloader = Reloader::new(config, app.registry, self.checks, self.metrics, self.generation, keepers);
-        Control::new(orders, reloader, metrics, stop, program)
+    ) -> Live {
+        let Serving { generation, metrics, checks, .. } = self;
+        Live { generation, keepers, listeners, addresses, stop, metrics, checks }
     }
+}
+
+fn control(app: App, live: Live, orders: mpsc::Receiver<Order>, program: Program) -> Control {
+    let mut config = app.config;
+    // A daemon changes its folder, and a reload comes after that.
+    config.file = config.file.map(|file| std::path::absolute(&file).unwrap_or(file));
+    let (metrics, stop) = (Arc::clone(&live.metrics), Arc::clone(&live.stop));
+    Control::new(orders, Reloader::new(config, app.registry, live), metrics, stop, program)
 }
 
 /// What others have bound or known before.

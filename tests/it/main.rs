@@ -38,6 +38,7 @@ mod probing;
 mod proxying;
 mod queue;
 mod reload;
+mod reload_listeners;
 mod reload_plan;
 mod reload_state;
 mod retry;
