@@ -4,11 +4,11 @@
 //! up and deaf. So we bind first, and hand the sockets to pingora by the table through which it inherits them. We keep a
 //! handle of each: to pass it on to a successor, or to serve on with it.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -55,6 +55,19 @@ impl Socket {
         Ok(Socket { written: address.clone(), address, bound })
     }
 
+    /// Whether its file is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&self.address, ListenAddress::Unix(path) if fs::symlink_metadata(path).is_err())
+    }
+
+    /// Whether clients find it, and pingora may serve on it: it sets the mode of a socket's file, and panics where it cannot.
+    pub(super) fn usable(&self) -> io::Result<()> {
+        match &self.address {
+            ListenAddress::Tcp(_) => Ok(()),
+            ListenAddress::Unix(path) => fs::set_permissions(path, Permissions::from_mode(0o666)),
+        }
+    }
+
     /// Another handle of the same socket.
     pub(super) fn share(&self) -> io::Result<Self> {
         Ok(Socket { written: self.written.clone(), address: self.address.clone(), bound: self.bound.try_clone()? })
@@ -87,7 +100,8 @@ pub(super) fn bind(written: &ListenAddress) -> io::Result<Socket> {
 pub(super) fn take(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option<Socket> {
     let find = |same: fn(&Socket) -> &ListenAddress| sockets.iter().position(|socket| same(socket) == written);
     let found = find(|socket| &socket.written).or_else(|| find(|socket| &socket.address))?;
-    Some(sockets.remove(found))
+    // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
+    Some(sockets.remove(found)).filter(|socket| !socket.is_lost())
 }
 
 /// Bind a socket file. One that nobody listens on is left over and replaced; anything else that is there stays.

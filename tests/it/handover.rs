@@ -410,3 +410,15 @@ fn nobody_to_take_over_from() {
     assert!(text.contains("no process has handed over on ") && text.contains(" within 100ms"), "{text}");
     assert!(!dir.path().join("upgrade.sock").exists());
 }
+
+#[test]
+fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
+    let origin = Origin::saying("hello");
+    let listeners = "listeners: [{ address: '127.0.0.1:0' }, { address: 'unix:DIR/front.sock' }]\n";
+    let mut old = Replaceable::start(&(listeners.to_owned() + &pool(&[origin.address], "")));
+    let socket = old.dir().path().join("front.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let (_, text) = old.upgrade();
+    assert!(text.contains("2 sockets handed over, 1 opened, 0 closed"), "{text}");
+    assert_eq!(Client::connect_unix(&socket).get("/").text(), "hello");
+}
