@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
 use super::stop::Stop;
+use super::systemd;
 use super::upgrade::{HandOver, How, Program, Ready, hand_over};
 use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
 use crate::config::Config;
@@ -78,10 +79,10 @@ impl Desk {
             }
             Order::Upgrade(successor, reply) => {
                 let done = self.upgrade(successor).await;
-                let serves = done.is_ok();
+                let serves = done.as_ref().ok().map(|handover| handover.to);
                 let _ = reply.send(done);
-                if serves {
-                    self.stop.hand_over();
+                if let Some(successor) = serves {
+                    self.stop.hand_over(successor);
                 }
             }
         }
@@ -101,11 +102,13 @@ impl Desk {
         let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
         // Ahead of reading: what is written meanwhile is seen as a change.
         self.watch.loaded(stamp(&file));
+        systemd::reloading();
         let done = match Config::load(&file) {
             Ok(config) => self.reloader.reload(config).await,
             Err(e) => Err(Refusal::Config(e)),
         };
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
+        systemd::ready();
         if let Err(refusal) = &done {
             error!("not reloaded, serving on as before: {refusal}");
         }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::files;
 use super::front::{Door, Front};
 use super::listen::{self, Opening, Socket};
+use super::systemd::{self, Watchdog};
 use crate::config::{ListenAddress, Listener};
 use crate::proxy::Phase;
 
@@ -215,8 +216,12 @@ impl PingoraService for ListenersService {
             running.spawn(opening.accept(stop, tasks));
         }
         self.serving.send_replace(true);
+        systemd::ready();
+        // From here: what systemd restarts is a process that cannot serve.
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.turn() => {}
                 opening = wanted.recv() => match opening {
                     Some((opening, stop)) => {
                         running.spawn(opening.accept(stop, tasks));

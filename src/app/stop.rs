@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::admin_service::AdminPort;
 use super::listen::Socket;
 use super::listeners::Listeners;
+use super::systemd;
 use crate::config::Config;
 use crate::proxy::{Phase, Traffic};
 
@@ -95,6 +96,10 @@ impl Stop {
     pub(super) async fn stop(&self) {
         let times = **self.times.load();
         self.stopping.send_replace(true);
+        if !*self.handed_over.borrow() {
+            // Afterwards another process is the service, and it does not stop.
+            systemd::stopping();
+        }
         if !times.delay.is_zero() {
             info!("stopping: accepting for another {:?}, for others to notice", times.delay);
             self.listeners.leave();
@@ -108,8 +113,9 @@ impl Stop {
         }
     }
 
-    /// A successor serves.
-    pub(super) fn hand_over(&self) {
+    /// This successor serves.
+    pub(super) fn hand_over(&self, successor: u32) {
+        systemd::replaced_by(successor);
         // Here, at once, and not by whoever waits for that: from now on this process is not to accept any more.
         self.listeners.close(Phase::Closing);
         if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {

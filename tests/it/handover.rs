@@ -194,7 +194,12 @@ fn bad_successor(more: &str, spoil: impl Fn(&Replaceable, &Origin), expected: &[
     spoil(&old, &origin);
     let why = old.fail_to_upgrade();
     if let Ok(pid) = std::fs::read_to_string(old.dir().path().join("heir.pid")) {
-        old.heirs.push(pid.trim().parse().unwrap());
+        let pid: u32 = pid.trim().parse().unwrap();
+        old.heirs.push(pid);
+        let _ = Command::new("sh").args(["-c", &format!("kill -CONT {pid} 2>/dev/null")]).status();
+        wait_until("it ends when it finds that nobody waits for it any more", || {
+            std::fs::read_to_string(format!("/proc/{pid}/status")).map_or(true, |status| status.contains("zombie"))
+        });
     }
     assert!(why.starts_with("evenkeel: not upgraded, the old process serves on: "), "{why}");
     for part in expected {
@@ -235,14 +240,18 @@ fn a_successor_that_hangs_at_its_start() {
 fn a_successor_that_hangs_after_it_took_the_sockets() {
     let script = "#!/bin/sh\n'REAL' \"$@\" 2>DIR/heir.log & pid=$!\necho $pid >DIR/heir.pid\n\
         until grep -q 'listening on' DIR/heir.log; do sleep 0.01; done\nkill -STOP $pid\nwait $pid\n";
-    // Its first probes are not over before it is stopped.
     let slow = "upgrade_timeout: 1500ms\n";
-    let stall = |old: &Replaceable, origin: &Origin| {
-        let check = "health_check: { http: { path: /slow }, timeout: 1s }";
-        old.configure(&(slow.to_owned() + &pool(&[origin.address, "127.0.0.1:1".parse().unwrap()], check)));
-        old.replace(script);
-    };
-    bad_successor(slow, stall, &["not ready within 1.5s (killed)"]);
+    bad_successor(slow, |old, origin| stall(old, origin, slow, script), &["not ready within 1.5s (killed)"]);
+}
+
+/// A successor like this, which is not ready before a probe has given up that nobody answers.
+fn stall(old: &Replaceable, origin: &Origin, more: &str, script: &str) {
+    let silent = Origin::new(|exchange| exchange.hang());
+    let check = "health_check: { http: {}, timeout: 1s }";
+    old.configure(&(more.to_owned() + &pool(&[origin.address, silent.address], check)));
+    old.replace(script);
+    // It lives as long as the successor may probe it.
+    std::mem::forget(silent);
 }
 
 #[test]
@@ -271,15 +280,11 @@ fn a_successor_that_crashes_after_it_took_the_sockets() {
     // Stopped before it is killed, so that it is not ready in between.
     let script = "#!/bin/sh\n'REAL' \"$@\" 2>DIR/heir.log & pid=$!\n\
         until grep -q 'listening on' DIR/heir.log; do sleep 0.005; done\nkill -KILL $pid\nexit 1\n";
-    let stall = |old: &Replaceable, origin: &Origin| {
-        // A probe that nobody answers keeps it from being ready.
-        let silent = Origin::new(|exchange| exchange.hang());
-        let check = "health_check: { http: {}, timeout: 2s }";
-        old.configure(&pool(&[origin.address, silent.address], check));
-        old.replace(script);
-        std::mem::forget(silent);
-    };
-    bad_successor("", stall, &["the new process ended before it served (exit status: 1)"]);
+    bad_successor(
+        "",
+        |old, origin| stall(old, origin, "", script),
+        &["the new process ended before it served (exit status: 1)"],
+    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod rolling_deploy;
 mod slow_start;
 mod sticky;
 mod stop;
+mod systemd;
 mod timeouts;
 mod tls;
 mod upgrade;

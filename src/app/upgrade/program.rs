@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::app::systemd::OF_ONE_PROCESS;
+
 /// How this process was started.
 #[derive(Clone, Debug)]
 pub(in crate::app) struct Program {
@@ -39,6 +41,9 @@ impl Program {
             command.arg("-u");
         }
         command.args(&self.arguments);
+        for name in OF_ONE_PROCESS {
+            command.env_remove(name);
+        }
         if let Some(folder) = self.folder.as_ref().filter(|folder| folder.is_dir()) {
             command.current_dir(folder);
         }
