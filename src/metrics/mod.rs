@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn a_pool_that_is_no_more_has_no_series() {
         let metrics = Metrics::new().unwrap();
-        let (gone, stays) = (metrics.pool("gone"), metrics.pool("stays"));
-        metrics.forget("gone");
+        let (gone, stays) = (metrics.pool("former"), metrics.pool("stays"));
+        metrics.forget("former");
         gone.request(200, 0.003);
         stays.request(200, 0.003);
         let mut text = Vec::new();
         metrics.encode(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(!text.contains("gone") && text.contains("stays"), "{text}");
+        assert!(!text.contains("former") && text.contains("stays"), "{text}");
     }
 
     #[test]
