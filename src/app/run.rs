@@ -179,16 +179,19 @@ impl Handed {
 
     /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
     fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
+        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
+        self.sockets.retain(|socket| !socket.is_lost());
         let handed = self.sockets.len();
-        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let admin = config.admin.as_ref().map(|admin| {
             let address = ListenAddress::Tcp(admin.address);
-            match listen::take(&address, &mut self.sockets) {
+            match listen::take_last(&address, &mut self.sockets) {
                 Some(socket) => Ok(socket),
                 None => listen::bind(&address).map_err(|source| ListenError { address, source }),
             }
         });
         let admin = admin.transpose()?;
+        // Last: they say that they listen, which must not be taken back.
+        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let wanted = config.listeners.len() + usize::from(admin.is_some());
         self.ready.adopted = handed - self.sockets.len();
         self.ready.opened = wanted - self.ready.adopted;
