@@ -100,8 +100,7 @@ pub(super) fn bind(written: &ListenAddress) -> io::Result<Socket> {
 pub(super) fn take(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option<Socket> {
     let find = |same: fn(&Socket) -> &ListenAddress| sockets.iter().position(|socket| same(socket) == written);
     let found = find(|socket| &socket.written).or_else(|| find(|socket| &socket.address))?;
-    // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
-    Some(sockets.remove(found)).filter(|socket| !socket.is_lost())
+    Some(sockets.remove(found))
 }
 
 /// Bind a socket file. One that nobody listens on is left over and replaced; anything else that is there stays.
