@@ -103,14 +103,6 @@ pub(super) fn take(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option
     Some(sockets.remove(found))
 }
 
-/// The same of the last that fits: the admin pages' stands behind the listeners', which may be written alike with port 0.
-pub(super) fn take_last(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option<Socket> {
-    sockets.reverse();
-    let found = take(written, sockets);
-    sockets.reverse();
-    found
-}
-
 /// Bind a socket file. One that nobody listens on is left over and replaced; anything else that is there stays.
 pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {

@@ -160,10 +160,12 @@ struct Handed {
 
 impl Handed {
     fn take(inheritance: &mut Option<Inheritance>) -> Self {
-        let (sockets, pools) = match inheritance {
+        let (mut sockets, pools) = match inheritance {
             Some(inheritance) => (std::mem::take(&mut inheritance.sockets), std::mem::take(&mut inheritance.pools)),
             None => (systemd::sockets(), Vec::new()),
         };
+        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
+        sockets.retain(|socket| !socket.is_lost());
         Handed { sockets, pools, ready: Ready { pid: std::process::id(), ..Ready::default() } }
     }
 
@@ -179,18 +181,16 @@ impl Handed {
 
     /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
     fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
-        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
-        self.sockets.retain(|socket| !socket.is_lost());
         let handed = self.sockets.len();
         let admin = config.admin.as_ref().map(|admin| {
             let address = ListenAddress::Tcp(admin.address);
-            match listen::take_last(&address, &mut self.sockets) {
+            match listen::take(&address, &mut self.sockets) {
                 Some(socket) => Ok(socket),
                 None => listen::bind(&address).map_err(|source| ListenError { address, source }),
             }
         });
         let admin = admin.transpose()?;
-        // Last: they say that they listen, which must not be taken back.
+        // Last: they are logged, and nothing can go wrong any more.
         listeners.adopt(&config.listeners, &mut self.sockets)?;
         let wanted = config.listeners.len() + usize::from(admin.is_some());
         self.ready.adopted = handed - self.sockets.len();
