@@ -18,6 +18,7 @@ mod relay;
 mod request;
 mod response;
 mod retry;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +108,7 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         exchange.still_served()?;
         // A further attempt is given all of it again.
@@ -177,7 +179,7 @@ impl ProxyHttp for Proxy {
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
-        Ok(())
+        exchange.upgrade.ask(session, upstream_request)
     }
 
     fn error_while_proxy(
@@ -215,6 +217,7 @@ impl ProxyHttp for Proxy {
         if let Some(lease) = &mut exchange.ctx.lease {
             lease.report(outcome, exchange.ctx.attempt.first_byte.unwrap_or_default());
         }
+        exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())
     }
 
