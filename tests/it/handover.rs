@@ -332,7 +332,7 @@ fn the_dead_stay_dead_and_the_drained_drained() {
     let (alive, drained) = (Origin::saying("alive"), Origin::saying("drained"));
     // It lets nobody but probes wait, and answers those too late.
     let dead = Origin::new(|exchange| exchange.hang());
-    let check = "health_check: { http: {}, interval: 30s, timeout: 300ms, fall: 1 }";
+    let check = "health_check: { http: {}, interval: 30s, timeout: 1s, fall: 1 }";
     let mut old = Replaceable::start(&pool(&[alive.address, dead.address, drained.address], check));
     let state = |old: &Replaceable| -> Vec<String> {
         old.evenkeel.backends().iter().map(|backend| backend["state"].as_str().unwrap().to_owned()).collect()
