@@ -429,3 +429,46 @@ fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
     assert!(text.contains("2 sockets handed over, 1 opened, 0 closed"), "{text}");
     assert_eq!(Client::connect_unix(&socket).get("/").text(), "hello");
 }
+
+/// Everything at once: clients of both kinds, WebSockets and downloads that were begun before, and one upgrade after the other.
+#[test]
+fn many_upgrades_in_a_row_cut_nothing_off() {
+    let (sockets, upgrades) = if crate::support::big() { (500, 20) } else { (20, 3) };
+    let (echo, plain) = (echo(), Origin::saying("hello"));
+    let slow = Origin::new(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n")?;
+        for _ in 0..200 {
+            exchange.send("x")?;
+            exchange.pause(Duration::from_millis(10));
+        }
+        Ok(crate::support::Then::Keep)
+    });
+    let pools = format!(
+        "pools:\n  web: {{ backends: ['{}'] }}\n  ws: {{ backends: ['{}'] }}\n  slow: {{ backends: ['{}'] }}\n\
+         routes:\n  - {{ match: {{ path: /ws }}, pool: ws }}\n  - {{ match: {{ path: /slow }}, pool: slow }}\n  - {{ pool: web }}\n",
+        plain.address, echo.address, slow.address
+    );
+    let mut old = Replaceable::start(&pools);
+    let load = Load::start(&old.evenkeel);
+    let mut tunnels = Vec::new();
+    let mut downloads = Vec::new();
+    for _ in 0..upgrades {
+        for _ in 0..sockets / upgrades {
+            let mut client = old.evenkeel.client();
+            assert_eq!(client.send(UPGRADE).read().status, 101);
+            tunnels.push(client);
+        }
+        let address = old.evenkeel.http();
+        downloads.extend((0..5).map(|_| thread::spawn(move || Client::connect(address).get("/slow").body.len())));
+        load.more();
+        old.upgrade();
+        load.more();
+        for client in &mut tunnels {
+            client.send([0x82, 1, b'x']);
+            assert_eq!(client.bytes(3), [0x82, 1, b'x']);
+        }
+    }
+    assert!(downloads.into_iter().all(|download| download.join().unwrap() == 200));
+    assert_eq!(load.failures(), [""; 0]);
+    assert!(old.evenkeel.alive(), "it has WebSockets");
+}
