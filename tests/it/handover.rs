@@ -430,6 +430,23 @@ fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
     assert_eq!(Client::connect_unix(&socket).get("/").text(), "hello");
 }
 
+fn echoed(client: &mut Client) -> std::io::Result<()> {
+    client.try_send([0x82, 1, b'x'])?;
+    std::io::Read::read_exact(&mut client.wire, &mut [0; 3])
+}
+
+/// A WebSocket that has carried something. Pingora ends one in a hundred at once where a busy machine has it see the backend's
+/// 101 before the end of the request's body, which is empty.
+fn tunnel(evenkeel: &Evenkeel) -> Client {
+    loop {
+        let mut client = evenkeel.client();
+        assert_eq!(client.send(UPGRADE).read().status, 101);
+        if echoed(&mut client).is_ok() {
+            return client;
+        }
+    }
+}
+
 /// Everything at once: clients of both kinds, WebSockets and downloads that were begun before, and one upgrade after the other.
 #[test]
 fn many_upgrades_in_a_row_cut_nothing_off() {
@@ -454,19 +471,15 @@ fn many_upgrades_in_a_row_cut_nothing_off() {
     let mut downloads = Vec::new();
     for _ in 0..upgrades {
         for _ in 0..sockets / upgrades {
-            let mut client = old.evenkeel.client();
-            assert_eq!(client.send(UPGRADE).read().status, 101);
-            tunnels.push(client);
+            tunnels.push(tunnel(&old.evenkeel));
         }
         let address = old.evenkeel.http();
         downloads.extend((0..5).map(|_| thread::spawn(move || Client::connect(address).get("/slow").body.len())));
         load.more();
         old.upgrade();
         load.more();
-        for client in &mut tunnels {
-            client.send([0x82, 1, b'x']);
-            assert_eq!(client.bytes(3), [0x82, 1, b'x']);
-        }
+        let cut = tunnels.iter_mut().filter_map(|client| echoed(client).err()).count();
+        assert_eq!(cut, 0, "of {}", tunnels.len());
     }
     assert!(downloads.into_iter().all(|download| download.join().unwrap() == 200));
     assert_eq!(load.failures(), [""; 0]);
