@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
+use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest, error::ProtocolError};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::request::connect;
@@ -53,9 +53,21 @@ async fn open(shared: &Shared) -> Result<Socket, String> {
 
 /// Sends and receives until it has sent so many, or it is time to stop. An error is an end that we did not want.
 async fn talk(shared: &Shared, socket: &mut Socket, most: u64, opened: Instant) -> Result<(), String> {
+    let mut echoes = Echoes::default();
+    let ended = exchange(shared, socket, most, opened, &mut echoes).await;
+    // One that never was of any use has another cause than one that was cut.
+    ended.map_err(|kind| if echoes.after == 0 { kind + ", before the first echo" } else { kind })
+}
+
+async fn exchange(
+    shared: &Shared,
+    socket: &mut Socket,
+    most: u64,
+    opened: Instant,
+    echoes: &mut Echoes,
+) -> Result<(), String> {
     let mut due = interval(shared.options.message_every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut echoes = Echoes::default();
     while echoes.sent < most {
         tokio::select! {
             now = due.tick() => {
@@ -102,8 +114,7 @@ fn word(error: Error) -> String {
         Error::Io(error) => kind::of_io(&error).to_owned(),
         Error::Http(response) => format!("status {}", response.status().as_u16()),
         Error::ConnectionClosed | Error::AlreadyClosed => "closed".to_owned(),
-        // What is not a proper end, of the connection or of a frame.
-        Error::Protocol(error) => format!("{error}"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "cut, without a close frame".to_owned(),
         error => format!("{error}"),
     }
 }
