@@ -143,13 +143,14 @@ def checks(result, quiet, options):
 
 
 def unexpected(result, options):
-    """Failures, without the streams that an old process may cut at its bound."""
-    failed = actors.failures(result["report"])
+    """Failures, without those that are not asked for, and without the streams that an old process may cut at its bound."""
+    report, but = result["report"], tuple(options.but)
+    failed = actors.failures(report, but)
     if options.stream_bound is None:
         return failed
     times = [each["at_s"] for each in result["upgrades"]]
     return failed - sum(any(each["opened_s"] < at and each["at_s"] >= at + options.stream_bound - 1 for at in times)
-                        for each in result["report"]["cuts"])
+                        for each in report["cuts"] if not each["kind"].endswith(but))
 
 
 def check_shares(result, quiet):

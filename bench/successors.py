@@ -111,8 +111,8 @@ CASES = {"exits": (exits, [1]), "hangs": (hangs, [1]), "broken": (broken, [1, 2]
 class Bench:
     """Evenkeel under load, and the program that an upgrade finds."""
 
-    def __init__(self, stage, balancer, traffic):
-        self.stage, self.balancer, self.traffic = stage, balancer, traffic
+    def __init__(self, stage, balancer, traffic, but):
+        self.stage, self.balancer, self.traffic, self.but = stage, balancer, traffic, but
         # Beside the one that is replaced.
         self.real = os.path.join(stage.folder, "bin", "evenkeel-good")
         os.link(balancer.program, self.real)
@@ -135,7 +135,7 @@ class Bench:
     def attempt(self, name):
         case, statuses = CASES[name]
         self.traffic.enter(name)
-        failed, before = actors.failures(self.traffic.report()), self.balancer.serving()
+        failed, before = self.failures(), self.balancer.serving()
         begin = time.monotonic()
         with case(self) as arranged:
             status, said = self.balancer.call("upgrade", PATIENCE)
@@ -149,8 +149,11 @@ class Bench:
             self.left_over(before),
         ]
         time.sleep(SETTLE)
-        failed = actors.failures(self.traffic.report()) - failed
+        failed = self.failures() - failed
         return {"took_s": took, "status": status, "said": said, "failed": failed, "wrong": [each for each in wrong if each]}
+
+    def failures(self):
+        return actors.failures(self.traffic.report(), self.but)
 
     def left_over(self, before):
         """Processes of the successor that are still there, zombies too."""
@@ -166,10 +169,10 @@ class Bench:
     def good(self):
         """After all that, a good successor must get through."""
         self.traffic.enter("good")
-        failed = actors.failures(self.traffic.report())
+        failed = self.failures()
         took, wrong = self.balancer.upgrade()
         time.sleep(SETTLE)
-        failed = actors.failures(self.traffic.report()) - failed
+        failed = self.failures() - failed
         return {"took_s": took, "status": 0, "said": "", "failed": failed, "wrong": [wrong] if wrong else []}
 
 
@@ -183,7 +186,7 @@ def run(binaries, options):
             traffic = actors.Traffic(stage, balancer, options)
             traffic.until_open(options.websockets)
             time.sleep(SETTLE)
-            bench = Bench(stage, balancer, traffic)
+            bench = Bench(stage, balancer, traffic, options.but)
             results = {}
             for name in options.successors:
                 common.progress(f"a successor that {name.replace('_', ' ')}")
