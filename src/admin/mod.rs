@@ -4,6 +4,9 @@
 mod api;
 mod drain;
 mod guard;
+mod orders;
+mod process;
+mod receipt;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +25,9 @@ use crate::proxy::Generation;
 
 pub use api::{BackendView, DrainView, PoolView};
 pub use drain::{ApiError, DrainAnswer};
+pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply};
+pub use process::ReloadRequest;
+pub use receipt::{Change, Difference, Receipt, Tally};
 
 /// The admin pages.
 pub struct Admin {
@@ -31,6 +37,7 @@ pub struct Admin {
     stopping: watch::Receiver<bool>,
     /// Every bound address, as the configuration orders them, the admin's own last.
     listeners: Vec<String>,
+    orders: Orders,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -46,7 +53,9 @@ const INDEX: &str = "evenkeel\n\n\
     /api/v1/listeners  addresses listened on, as JSON\n\
     /api/v1/pools/POOL/backends/BACKEND                one backend, as JSON\n\
     POST /api/v1/pools/POOL/backends/BACKEND/drain     send it no new work; with Content-Type: application/json\n\
-    POST /api/v1/pools/POOL/backends/BACKEND/undrain   take that back\n";
+    POST /api/v1/pools/POOL/backends/BACKEND/undrain   take that back\n\
+    POST /api/v1/reload                                load the configuration file anew\n\
+    POST /api/v1/plan                                  what a reload of this file and text would do: {\"file\", \"text\"}\n";
 
 /// More than that is read of no request's body.
 const MAX_BODY: usize = 4096;
@@ -65,8 +74,9 @@ impl Admin {
         settled: watch::Receiver<bool>,
         stopping: watch::Receiver<bool>,
         listeners: Vec<String>,
+        orders: Orders,
     ) -> Self {
-        Admin { generation, metrics, settled, stopping, listeners }
+        Admin { generation, metrics, settled, stopping, listeners, orders }
     }
 
     fn page(&self, path: &str) -> Page {
@@ -86,15 +96,15 @@ impl Admin {
 
     /// About one backend: what it is, or a drain of it.
     async fn backend(&self, session: &mut ServerSession, method: &Method, target: &drain::Target) -> Page {
-        let mut body = Vec::new();
-        while let Ok(Some(chunk)) = session.read_request_body().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BODY {
-                return drain::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-            }
-        }
+        let Some(body) = read_body(session, MAX_BODY).await else { return too_large() };
         let generation = self.generation.load_full();
         target.answer(&generation, method, &session.req_header().headers, &body).await
+    }
+
+    /// About the process as a whole.
+    async fn process(&self, session: &mut ServerSession, method: &Method, target: process::Target) -> Page {
+        let Some(body) = read_body(session, target.max_body()).await else { return too_large() };
+        target.answer(&self.orders, method, &session.req_header().headers, &body).await
     }
 
     fn readiness(&self) -> Page {
@@ -161,6 +171,22 @@ fn warnings(pools: &[Arc<Pool>]) -> String {
     lines.concat()
 }
 
+/// The body of a request; `None` if it is longer than that.
+async fn read_body(session: &mut ServerSession, most: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = session.read_request_body().await {
+        if body.len() + chunk.len() > most {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+fn too_large() -> Page {
+    drain::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+}
+
 fn text(status: StatusCode, body: &str) -> Page {
     (status, TEXT, body.as_bytes().to_vec())
 }
@@ -187,8 +213,14 @@ impl ServeHttp for Admin {
                 self.backend(session, &method, &target).await
             }
             Some(Err(page)) => page,
-            None if reads => self.page(&path),
-            None => text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"),
+            None => match process::Target::of(&path) {
+                Some(target) => {
+                    allowed = "POST";
+                    self.process(session, &method, target).await
+                }
+                None if reads => self.page(&path),
+                None => text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"),
+            },
         };
         let length = body.len();
         if method == Method::HEAD {

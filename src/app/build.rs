@@ -1,40 +1,63 @@
 //! A validated configuration into a generation that serves.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::build_pool::{Checks, build_pool};
+use super::build_pool::{Tools, build_pool, source};
 use super::registry::Registry;
 use crate::access_log::AccessLog;
-use crate::config::{self, Config, Extension, Mistake, Position};
+use crate::config::{self, Config, Extension, Match, Mistake, Position};
+use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::proxy::{Action, Generation, Route};
 use crate::route::Router;
 
-/// Build what `config` describes.
+/// A configuration, and the generation that was built from it.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) config: &'a Config,
+    pub(super) generation: &'a Generation,
+}
+
+/// The filters of each route.
+pub(super) type Filters = Vec<Vec<Arc<dyn Filter>>>;
+
+/// Build what `config` describes, with nothing before it.
 ///
 /// # Errors
 /// Every name that nobody registered, and every option that its owner refuses.
-pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> Result<Generation, Vec<Mistake>> {
+pub(super) fn build(config: &Config, tools: &mut Tools<'_>) -> Result<Generation, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let mut checks = Checks::new(registry, config.server.ca_file.as_deref());
-    let pools: Vec<_> = config.pools.iter().map(|pool| build_pool(pool, &mut checks, metrics)).collect();
-    let pools: Vec<_> = all(pools, &mut mistakes).into_iter().map(Arc::new).collect();
-    let filters: Vec<_> = config.routes.iter().map(|route| build_filters(&route.filters, registry)).collect();
-    let filters: Vec<_> = filters.into_iter().map(|made| all(made, &mut mistakes)).collect();
-    let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
-    let access_log = access_log.map_err(|e| {
-        let message = format!("not usable here: {e}");
-        mistakes.push(Mistake::new(Position::default(), "access_log.path", message));
+    let mut make = |pool| build_pool(pool, source(pool, tools.registry)?, None, tools).map(Arc::new);
+    let pools: Vec<_> = config.pools.iter().map(&mut make).collect();
+    let pools = all(pools, &mut mistakes);
+    let filters = filters(config, tools.registry, None).unwrap_or_else(|more| {
+        mistakes.extend(more);
+        Vec::new()
     });
-    let Ok(access_log) = access_log else {
-        return Err(mistakes);
-    };
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    let access_log = access_log(config, None).unwrap_or_else(|mistake| {
+        mistakes.push(mistake);
+        None
+    });
+    match &mistakes[..] {
+        [] => Ok(assemble(config, pools, filters, access_log, tools.metrics, None)),
+        _ => Err(mistakes),
     }
-    Ok(Generation {
+}
+
+/// Put a generation together, the next after the one before.
+pub(super) fn assemble(
+    config: &Config,
+    pools: Vec<Arc<Pool>>,
+    filters: Filters,
+    access_log: Option<AccessLog>,
+    metrics: &Metrics,
+    before: Option<&Generation>,
+) -> Generation {
+    Generation {
+        number: before.map_or(0, |before| before.number) + 1,
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
         routes: config.routes.iter().zip(filters).map(|(route, filters)| build_route(route, filters, &pools)).collect(),
         watches: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some()),
@@ -43,16 +66,59 @@ pub(super) fn build(config: &Config, registry: &Registry, metrics: &Metrics) -> 
         trusted_proxies: config.trusted_proxies.clone(),
         access_log,
         unrouted: metrics.pool(""),
-        in_flight: AtomicUsize::new(0),
-    })
+        in_flight: before.map_or_else(|| Arc::new(AtomicUsize::new(0)), |before| Arc::clone(&before.in_flight)),
+    }
+}
+
+/// The log that the configuration asks for, the same as before if it asks for the same.
+pub(super) fn access_log(config: &Config, before: Option<Before<'_>>) -> Result<Option<AccessLog>, Mistake> {
+    match before {
+        Some(before) if before.config.access_log == config.access_log => Ok(before.generation.access_log.clone()),
+        _ => config.access_log.as_ref().map(AccessLog::open).transpose().map_err(|e| {
+            let message = format!("not usable here: {e}");
+            Mistake::new(Position::default(), "access_log.path", message)
+        }),
+    }
+}
+
+/// A filter, and what it was made from.
+type Known<'a> = (&'a Extension, &'a Arc<dyn Filter>);
+
+/// The filters of each route. One that the route had before goes on, with whatever it remembers.
+///
+/// # Errors
+/// Every name that nobody registered, and every option that its owner refuses.
+pub(super) fn filters(
+    config: &Config,
+    registry: &Registry,
+    before: Option<Before<'_>>,
+) -> Result<Filters, Vec<Mistake>> {
+    let mut known: HashMap<&Match, Vec<Known<'_>>> = HashMap::new();
+    if let Some(Before { config, generation }) = before {
+        for (route, built) in config.routes.iter().zip(&generation.routes) {
+            known.entry(&route.matches).or_default().extend(route.filters.iter().zip(&built.filters));
+        }
+    }
+    let mut mistakes = Vec::new();
+    let make = |route: &config::Route| {
+        let known = known.get(&route.matches).map_or(&[][..], Vec::as_slice);
+        let make = |named: &Extension| match known.iter().find(|(it, _)| *it == named) {
+            Some((_, filter)) => Ok(Arc::clone(filter)),
+            None => registry.filter(named),
+        };
+        route.filters.iter().map(make).collect::<Vec<_>>()
+    };
+    let made: Vec<_> = config.routes.iter().map(make).collect();
+    let filters = made.into_iter().map(|made| all(made, &mut mistakes)).collect();
+    if mistakes.is_empty() { Ok(filters) } else { Err(mistakes) }
 }
 
 /// What was made; what was not goes to `mistakes`.
-fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistake>) -> Vec<T> {
+pub(super) fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistake>) -> Vec<T> {
     results.into_iter().filter_map(|result| result.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
 }
 
-fn build_route(route: &config::Route, filters: Vec<Arc<dyn crate::filter::Filter>>, pools: &[Arc<Pool>]) -> Route {
+fn build_route(route: &config::Route, filters: Vec<Arc<dyn Filter>>, pools: &[Arc<Pool>]) -> Route {
     let (action, timeouts) = match &route.action {
         config::Action::Pool(number) => {
             let pool = &pools[*number];
@@ -61,10 +127,4 @@ fn build_route(route: &config::Route, filters: Vec<Arc<dyn crate::filter::Filter
         config::Action::Respond(respond) => (Action::Respond(respond.clone()), config::Timeouts::default()),
     };
     Route { filters, priority: route.priority, action, timeouts }
-}
-
-type Made<T> = Vec<Result<T, Mistake>>;
-
-fn build_filters(filters: &[Extension], registry: &Registry) -> Made<Arc<dyn crate::filter::Filter>> {
-    filters.iter().map(|named| registry.filter(named)).collect()
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::Checks;
 use super::registry::Registry;
 use crate::backend::{Policy, PoolState};
 use crate::config::{self, Balance, Hashing, HealthCheck, Mistake, Probe, Source};
 use crate::discovery::{self, Configured};
-use crate::health::{Check, GrpcCheck, HttpCheck, TcpCheck, Trust};
+use crate::health::Check;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolBuilder, Secret};
 use crate::selection::{
@@ -19,40 +20,53 @@ const NAMES_EVERY: Duration = Duration::from_secs(30);
 /// How often a source that a library user brought is asked: it is the one that knows when nothing has changed.
 const SOURCES_EVERY: Duration = Duration::from_secs(10);
 
-/// The health checks of a configuration. Pools that ask the same get the very same check, by which it is known that one probe
-/// is enough for all of them. Not one that a library user brought: it may look at what differs between the pools.
-pub(super) struct Checks<'a> {
-    registry: &'a Registry,
-    trust: Trust,
-    built: Vec<(Probe, Check)>,
+/// What pools are built with.
+pub(super) struct Tools<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) metrics: &'a Metrics,
+    pub(super) checks: &'a mut Checks,
 }
 
-impl<'a> Checks<'a> {
-    /// None so far. `ca_file` says whom those over TLS trust.
-    pub(super) fn new(registry: &'a Registry, ca_file: Option<&str>) -> Self {
-        Checks { registry, trust: Trust::new(ca_file), built: Vec::new() }
+/// A pool, and the configuration that it was built from.
+pub(super) type Built<'a> = (&'a config::Pool, &'a Arc<Pool>);
+
+/// Where the backends of a pool come from.
+///
+/// # Errors
+/// A name that nobody registered, an option that its owner refuses.
+pub(super) fn source(pool: &config::Pool, registry: &Registry) -> Result<discovery::Source, Mistake> {
+    Ok(match &pool.source {
+        Source::Backends(backends) => Box::new(Configured::new(backends)),
+        Source::Discovery(named) => registry.source(named)?,
+    })
+}
+
+/// How often that is asked; `None` for what cannot change.
+fn rediscover(pool: &config::Pool) -> Option<Duration> {
+    match &pool.source {
+        Source::Backends(backends) => Configured::new(backends).has_names().then_some(NAMES_EVERY),
+        Source::Discovery(_) => Some(SOURCES_EVERY),
     }
 }
 
-/// Build a pool.
+/// Build a pool of the backends that `source` finds, in the place of `predecessor` if there is one.
 ///
 /// # Errors
 /// A name that nobody registered, an option that its owner refuses, a file that cannot be read.
-pub(super) fn build_pool(pool: &config::Pool, checks: &mut Checks<'_>, metrics: &Metrics) -> Result<Pool, Mistake> {
-    let registry = checks.registry;
-    let (source, every): (discovery::Source, _) = match &pool.source {
-        Source::Backends(backends) => {
-            let configured = Configured::new(backends);
-            let every = configured.has_names().then_some(NAMES_EVERY);
-            (Box::new(configured), every)
-        }
-        Source::Discovery(named) => (registry.source(named)?, Some(SOURCES_EVERY)),
-    };
+pub(super) fn build_pool(
+    pool: &config::Pool,
+    source: discovery::Source,
+    predecessor: Option<Built<'_>>,
+    tools: &mut Tools<'_>,
+) -> Result<Pool, Mistake> {
     let mut builder = PoolBuilder::new(&pool.name, source)
         .policy(policy(pool))
         .retry(pool.retry.clone())
         .timeouts(pool.timeouts.clone());
-    if let Some(every) = every {
+    if let Some((_, before)) = predecessor {
+        builder = builder.succeed(before);
+    }
+    if let Some(every) = rediscover(pool) {
         builder = builder.rediscover(every);
     }
     // The reader has checked that it is a token.
@@ -75,9 +89,25 @@ pub(super) fn build_pool(pool: &config::Pool, checks: &mut Checks<'_>, metrics: 
         builder = builder.sticky(&sticky.cookie, sticky.ttl, secret(pool, sticky)?).drain_grace(sticky.drain_grace);
     }
     if let Some(settings) = &pool.health_check {
-        builder = builder.health_check(checks.build(&pool.name, settings)?, settings);
+        builder = builder.health_check(check(&pool.name, settings, predecessor, tools)?, settings);
     }
-    balance(builder, &pool.balance, registry, metrics)
+    balance(builder, &pool.balance, tools.registry, tools.metrics)
+}
+
+/// The check that `settings` of a pool ask for: that of its predecessor, if it is one that a library user brought, or it would
+/// begin anew.
+fn check(
+    pool: &str,
+    settings: &HealthCheck,
+    predecessor: Option<Built<'_>>,
+    tools: &mut Tools<'_>,
+) -> Result<Check, Mistake> {
+    let Probe::Extension(named) = &settings.probe else { return tools.checks.built_in(pool, settings) };
+    let same = |(config, _): &Built<'_>| config.health_check.as_ref().is_some_and(|it| it.probe == settings.probe);
+    match predecessor.filter(same).and_then(|(_, pool)| pool.check()) {
+        Some(check) => Ok(Arc::clone(check)),
+        None => tools.registry.check(named),
+    }
 }
 
 fn policy(pool: &config::Pool) -> Policy {
@@ -101,7 +131,7 @@ fn secret(pool: &config::Pool, sticky: &config::Sticky) -> Result<Secret, Mistak
 
 fn balance(builder: PoolBuilder, balance: &Balance, registry: &Registry, metrics: &Metrics) -> Result<Pool, Mistake> {
     Ok(match balance {
-        Balance::RoundRobin => builder.algorithm(metrics, |_| Turns::default()),
+        Balance::RoundRobin => builder.algorithm(metrics, |pool| Turns::of(pool)),
         Balance::Random => builder.algorithm(metrics, |_| AtRandom),
         Balance::LeastRequest(choices) => builder.algorithm(metrics, |_| FewestInFlight { choices: *choices }),
         Balance::P2c => builder.algorithm(metrics, |_| LessLoaded),
@@ -117,31 +147,4 @@ fn balance(builder: PoolBuilder, balance: &Balance, registry: &Registry, metrics
 fn hashed<T: HashTable>(builder: PoolBuilder, metrics: &Metrics, hashing: &Hashing, options: T::Options) -> Pool {
     let make = |pool: &Arc<PoolState>| Hashed::<T>::new(options, hashing.bounded_load, pool);
     builder.key(&hashing.key).algorithm(metrics, make)
-}
-
-impl Checks<'_> {
-    /// The check that `settings` of a pool ask for.
-    fn build(&mut self, pool: &str, settings: &HealthCheck) -> Result<Check, Mistake> {
-        if let Probe::Extension(named) = &settings.probe {
-            return self.registry.check(named);
-        }
-        if let Some((_, check)) = self.built.iter().find(|(probe, _)| *probe == settings.probe) {
-            return Ok(Arc::clone(check));
-        }
-        let (key, made): (_, Result<Check, String>) = match &settings.probe {
-            Probe::Http(probe) => {
-                ("http.tls", HttpCheck::new(probe, &self.trust).map(|check| Arc::new(check) as Check))
-            }
-            Probe::Grpc(probe) => {
-                ("grpc.tls", GrpcCheck::new(probe, &self.trust).map(|check| Arc::new(check) as Check))
-            }
-            Probe::Tcp | Probe::Extension(_) => ("", Ok(Arc::new(TcpCheck))),
-        };
-        let check = made.map_err(|message| {
-            let key = format!("pools.{pool}.health_check.{key}");
-            Mistake::new(settings.at, key, format!("not usable here: {message}"))
-        })?;
-        self.built.push((settings.probe.clone(), Arc::clone(&check)));
-        Ok(check)
-    }
 }

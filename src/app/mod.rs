@@ -5,9 +5,13 @@
 
 mod build;
 mod build_pool;
+mod checks;
+mod control;
+mod files;
 mod front;
 mod listen;
 mod registry;
+mod reload;
 mod stop;
 
 use std::io;
@@ -24,16 +28,20 @@ use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use pingora_proxy::http_proxy;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Orders};
 use crate::backend::Roster;
 use crate::config::{self, Config, ConfigError, ListenAddress, Listener, Mistake, Options};
 use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::PoolService;
 use crate::proxy::{Generation, Proxy};
+use build_pool::Tools;
+use checks::Checks;
+use control::Control;
 use front::Front;
 use listen::{Listening, Socket};
 use registry::Registry;
+use reload::Reloader;
 
 /// How long requests in flight may take to finish when `grace_period_seconds` is not given. Pingora's own default is 300,
 /// more than any supervisor waits before it kills.
@@ -145,7 +153,9 @@ impl App {
                 Ok(metrics) => {
                     // Without the log: to open it would make it.
                     let config = Config { access_log: None, ..self.config.clone() };
-                    mistakes = build::build(&config, &self.registry, &metrics).err().unwrap_or_default();
+                    let mut checks = Checks::new(self.config.server.ca_file.as_deref());
+                    let mut tools = Tools { registry: &self.registry, metrics: &metrics, checks: &mut checks };
+                    mistakes = build::build(&config, &mut tools).err().unwrap_or_default();
                 }
                 Err(e) => mistakes.push(Mistake::new(config::Position::default(), "", e.to_string())),
             }
@@ -173,17 +183,18 @@ impl App {
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());
         }
-        let generation =
-            build::build(&self.config, &self.registry, &metrics).map_err(|mistakes| self.error(mistakes))?;
+        let mut checks = Checks::new(self.config.server.ca_file.as_deref());
+        let mut tools = Tools { registry: &self.registry, metrics: &metrics, checks: &mut checks };
+        let generation = build::build(&self.config, &mut tools).map_err(|mistakes| self.error(mistakes))?;
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let sockets = self.bind(options.upgrade)?;
         let conf = server_conf(&self.config.server).map_err(RunError::Start)?;
 
         let mut server = Server::new_with_opt_and_conf(pingora_options(options), conf);
         server.bootstrap();
-        self.add_services(&mut server, generation, metrics, sockets)?;
         let upgrade_sock = server.configuration.upgrade_sock.clone();
-        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { upgrade_sock }) });
+        let orders = self.add_services(&mut server, Serving { generation, metrics, checks }, sockets)?;
+        server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { upgrade_sock, orders }) });
         Ok(())
     }
 
@@ -197,15 +208,12 @@ impl App {
         addresses.map(bind).collect()
     }
 
-    fn add_services(
-        &self,
-        server: &mut Server,
-        generation: Arc<ArcSwap<Generation>>,
-        metrics: Arc<Metrics>,
-        mut sockets: Vec<Socket>,
-    ) -> Result<(), RunError> {
+    /// Says where orders are taken.
+    fn add_services(self, server: &mut Server, serving: Serving, mut sockets: Vec<Socket>) -> Result<Orders, RunError> {
+        let Serving { generation, metrics, checks } = serving;
         let pools = PoolService::new(generation.load().pools.clone());
-        let settled = pools.settled();
+        let (settled, keepers) = (pools.settled(), pools.keepers());
+        let (orders, ordered) = Orders::new();
         let stop = stop::Stop::new(Arc::clone(&generation));
         let stopping = stop.stopping();
         let pools = server.add_service(background_service("pools", pools));
@@ -226,13 +234,19 @@ impl App {
         }
         if let Some(socket) = admin_socket {
             info!("admin on {}", socket.address);
-            let admin = Admin::new(generation, metrics, settled, stopping, addresses);
+            let (generation, metrics) = (Arc::clone(&generation), Arc::clone(&metrics));
+            let admin = Admin::new(generation, metrics, settled, stopping, addresses, orders.clone());
             let mut service = Listening::new("admin", admin, Some(1));
             service.add(socket, None).map_err(|e| RunError::Start(e.to_string()))?;
             server.add_service(service);
         }
         server.add_service(background_service("stop", stop));
-        Ok(())
+        let mut config = self.config;
+        // A daemon changes its folder, and a reload comes after that.
+        config.file = config.file.map(|file| std::path::absolute(&file).unwrap_or(file));
+        let reloader = Reloader::new(config, self.registry, checks, Arc::clone(&metrics), generation, keepers);
+        server.add_service(background_service("control", Control::new(ordered, reloader, metrics)));
+        Ok(orders)
     }
 
     fn proxy(&self, server: &Server, generation: Arc<ArcSwap<Generation>>, h2c: bool) -> Front {
@@ -243,6 +257,13 @@ impl App {
         proxy.server_options = Some(options);
         Front::new(proxy, self.config.limits.idle_timeout, h2c)
     }
+}
+
+/// What serves.
+struct Serving {
+    generation: Arc<ArcSwap<Generation>>,
+    metrics: Arc<Metrics>,
+    checks: Checks,
 }
 
 fn listening(name: &str, proxy: Front, listeners: Vec<(&Listener, Socket)>) -> Result<Listening<Front>, RunError> {

@@ -12,6 +12,7 @@ use pingora_core::services::background::BackgroundService;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::admin::{Order, Orders};
 use crate::proxy::Generation;
 
 /// How often a stopping process looks whether it is done.
@@ -23,6 +24,7 @@ const QUIET_LOOKS: u32 = 4;
 pub(super) struct Signals {
     /// Where a process started with `-u` waits.
     pub(super) upgrade_sock: String,
+    pub(super) orders: Orders,
 }
 
 #[async_trait]
@@ -49,7 +51,7 @@ impl ShutdownSignalWatch for Signals {
                     warn!("QUIT: no process started with -u waits on {}, serving on", self.upgrade_sock);
                 }
                 // The default of each of these is to end the process.
-                _ = hup.recv() => warn!("HUP: a reload is not supported yet, serving on as before"),
+                _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
                 _ = usr1.recv() => warn!("USR1: log files are not reopened yet, serving on as before"),
                 _ = usr2.recv() => warn!("USR2: an upgrade in place is not supported yet, serving on as before"),
             }

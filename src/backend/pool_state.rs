@@ -1,9 +1,11 @@
 //! What the backends of one pool have in common: the work that the pool as a whole may have, and its typical latency.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
@@ -24,8 +26,11 @@ pub struct PoolState {
     /// How many attempts there may be: `max_in_flight`, or what [`Concurrency`] found if that is less. [`NOT_COUNTED`] and
     /// they are not counted.
     limit: AtomicUsize,
-    max_in_flight: Option<u32>,
-    concurrency: Option<Concurrency>,
+    /// [`NO_LIMIT`] for any number.
+    max_in_flight: AtomicUsize,
+    /// Whether there is a `concurrency`: cheaper to ask.
+    adapts: AtomicBool,
+    concurrency: ArcSwapOption<Concurrency>,
     in_flight: AtomicUsize,
     /// Everybody who waits for room, and those of them who wait in line, for their first attempt.
     waiting: AtomicUsize,
@@ -38,6 +43,8 @@ pub struct PoolState {
     typical: Latency,
     /// Of what the pool's answers lately took.
     quantiles: Quantiles,
+    /// The place of a round robin in its cycle. By itself: all threads write it.
+    turns: Arc<AtomicU64>,
     pub(crate) watch: Watch,
 }
 
@@ -48,8 +55,9 @@ impl Default for PoolState {
     fn default() -> Self {
         PoolState {
             limit: AtomicUsize::new(NOT_COUNTED),
-            max_in_flight: None,
-            concurrency: None,
+            max_in_flight: AtomicUsize::new(NO_LIMIT),
+            adapts: AtomicBool::default(),
+            concurrency: ArcSwapOption::empty(),
             in_flight: AtomicUsize::default(),
             waiting: AtomicUsize::default(),
             line: AtomicUsize::default(),
@@ -58,6 +66,7 @@ impl Default for PoolState {
             averaging: AtomicU64::default(),
             typical: Latency::default(),
             quantiles: Quantiles::default(),
+            turns: Arc::default(),
             watch: Watch::default(),
         }
     }
@@ -66,29 +75,46 @@ impl Default for PoolState {
 impl PoolState {
     /// A pool that may have so many attempts under way, and whose latencies say how many are too many.
     pub(super) fn new(max_in_flight: Option<u32>, adaptive: Option<Adaptive>) -> Self {
-        let concurrency = adaptive.map(Concurrency::new);
-        let state = PoolState { max_in_flight, concurrency, ..PoolState::default() };
-        if max_in_flight.is_some() || adaptive.is_some() {
-            state.apply_limit();
-        }
+        let state = PoolState::default();
+        state.configure(max_in_flight, adaptive);
         state
     }
 
+    /// Have these limits from now on. What was found of the latencies holds as long as the bounds are the same; attempts that
+    /// began while nobody counted them are never counted.
+    pub(super) fn configure(&self, max_in_flight: Option<u32>, adaptive: Option<Adaptive>) {
+        self.max_in_flight.store(max_in_flight.map_or(NO_LIMIT, |limit| limit as usize), SeqCst);
+        if self.concurrency.load().as_ref().map(|found| found.bounds()) != adaptive {
+            self.concurrency.store(adaptive.map(|bounds| Arc::new(Concurrency::new(bounds))));
+        }
+        self.adapts.store(adaptive.is_some(), SeqCst);
+        let counted = self.limit.load(SeqCst) != NOT_COUNTED;
+        if counted || max_in_flight.is_some() || adaptive.is_some() {
+            self.apply_limit();
+        }
+        self.call();
+    }
+
     fn apply_limit(&self) {
-        let hard = self.max_in_flight.map_or(NO_LIMIT, |limit| limit as usize);
-        let found = self.concurrency.as_ref().map_or(NO_LIMIT, Concurrency::limit);
-        self.limit.store(hard.min(found), SeqCst);
+        let found = self.concurrency().map_or(NO_LIMIT, |found| found.limit());
+        self.limit.store(self.max_in_flight.load(SeqCst).min(found), SeqCst);
     }
 
     /// What limits it by its latencies, if that is wanted.
-    pub fn concurrency(&self) -> Option<&Concurrency> {
-        self.concurrency.as_ref()
+    #[inline]
+    pub fn concurrency(&self) -> Option<Arc<Concurrency>> {
+        if self.adapts.load(Relaxed) { self.concurrency.load_full() } else { None }
+    }
+
+    /// The place of a round robin in its cycle; it outlives every change of the pool.
+    pub(crate) fn turns(&self) -> &Arc<AtomicU64> {
+        &self.turns
     }
 
     /// Let the limit follow the latencies since the last call, and say if requests are sent away for the first time, or not any
     /// more.
     pub(crate) fn adapt(&self, now: Instant) -> Option<Notice> {
-        let concurrency = self.concurrency.as_ref()?;
+        let concurrency = self.concurrency()?;
         let before = concurrency.limit();
         let notice = concurrency.tick(self.in_flight(), now);
         if concurrency.limit() != before {
@@ -104,9 +130,9 @@ impl PoolState {
     /// reached is not: that one may wait.
     #[inline]
     pub(crate) fn sheds(&self, priority: Priority) -> bool {
-        let Some(concurrency) = &self.concurrency else { return false };
+        let Some(concurrency) = self.concurrency() else { return false };
         let in_flight = self.in_flight.load(SeqCst);
-        in_flight >= concurrency.limit_of(priority) && self.max_in_flight.is_none_or(|limit| in_flight < limit as usize)
+        in_flight >= concurrency.limit_of(priority) && in_flight < self.max_in_flight.load(Relaxed)
     }
 
     /// Count attempts from now on: an algorithm wants to know.

@@ -33,6 +33,13 @@ struct Change {
     policy: Policy,
     subscribers: Vec<Subscriber>,
     departed: Vec<(Instant, Arc<BackendState>)>,
+    /// Whose states are to be gone on with, until the first backends are known.
+    inherited: Option<Inherited>,
+}
+
+struct Inherited {
+    snapshot: Arc<Snapshot>,
+    checked: bool,
 }
 
 type Subscriber = Box<dyn Fn(&Arc<Snapshot>) + Send + Sync>;
@@ -41,8 +48,23 @@ impl Roster {
     /// An empty roster.
     pub fn new(policy: Policy) -> Arc<Self> {
         let pool = PoolState::new(policy.max_in_flight, policy.concurrency);
-        let change = Change { policy, subscribers: Vec::new(), departed: Vec::new() };
+        let change = Change { policy, subscribers: Vec::new(), departed: Vec::new(), inherited: None };
         Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool: Arc::new(pool) })
+    }
+
+    /// An empty roster that takes this one's place under another policy: a backend that both have keeps its state, as does the
+    /// pool. This one goes on to serve what has begun with it.
+    /// Without a health check (`checked` false) nobody would ever say that a sick one is well, and so all are.
+    pub(crate) fn successor(&self, policy: Policy, checked: bool) -> Arc<Self> {
+        let change = self.change();
+        self.pool.configure(policy.max_in_flight, policy.concurrency);
+        let next = Change {
+            policy,
+            subscribers: Vec::new(),
+            departed: change.departed.clone(),
+            inherited: Some(Inherited { snapshot: self.snapshot.load_full(), checked }),
+        };
+        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(next), pool: Arc::clone(&self.pool) })
     }
 
     /// The backends now.
@@ -67,10 +89,13 @@ impl Roster {
     /// [`Attributes`] in a backend's `ext` are taken out of it. Says whether anything has changed.
     pub fn set_members<'a>(&self, backends: impl IntoIterator<Item = &'a Backend>) -> bool {
         let mut change = self.change();
-        let old = self.snapshot.load_full();
+        let inherited = change.inherited.take();
+        let old = inherited.as_ref().map_or_else(|| self.snapshot.load_full(), |from| Arc::clone(&from.snapshot));
         let members: Vec<Member> = backends.into_iter().map(|backend| self.member(backend, &old, &change)).collect();
-        if members == old.members() {
-            return false;
+        match inherited {
+            Some(from) if !from.checked => members.iter().for_each(|member| member.state.trust()),
+            None if members == old.members() => return false,
+            _ => {}
         }
         members.iter().for_each(Member::configure);
         let snapshot = change.publish(&self.snapshot, members);

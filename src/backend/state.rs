@@ -18,7 +18,7 @@ use super::histogram::Histogram;
 use super::latency::{Fading, Latency};
 use super::probes::Probes;
 use super::row::Row;
-use super::{Attributes, Cause, Change, Health, PoolState, Thresholds, clock, ramp};
+use super::{Attributes, Cause, Change, Health, PoolState, Thresholds, clock, label, ramp};
 
 /// What is known of one backend of one pool.
 ///
@@ -217,6 +217,16 @@ impl BackendState {
         self.begin_anew(&mut self.record(), initial);
     }
 
+    /// Nobody probes it any more: it is healthy until live traffic says otherwise.
+    pub(super) fn trust(&self) {
+        let mut record = self.record();
+        if record.machine.healthy() {
+            return;
+        }
+        (record.machine, record.reason) = (Health::UP, None);
+        self.decide(&record);
+    }
+
     pub(super) fn begin_anew(&self, record: &mut Record, initial: Health) {
         self.probes.begin_anew();
         record.machine = initial;
@@ -288,16 +298,5 @@ impl BackendState {
 impl fmt::Debug for BackendState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (eligible: {}, in flight: {})", self.label, self.eligible(), self.in_flight())
-    }
-}
-
-/// An address as text; pingora prints Unix paths as debug output.
-pub(crate) fn label(address: &SocketAddr) -> String {
-    match address {
-        SocketAddr::Inet(address) => address.to_string(),
-        SocketAddr::Unix(address) => match address.as_pathname() {
-            Some(path) => format!("unix:{}", path.display()),
-            None => "unix:".to_owned(),
-        },
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod demo;
 mod drain;
+mod reload;
 mod run;
 mod status;
 
@@ -73,6 +74,10 @@ enum Command {
         #[structopt(long)]
         json: bool,
     },
+    /// Load the changes of the configuration file into the running process
+    Reload(reload::ReloadArguments),
+    /// Say what a reload of a configuration file would do; exit code 3 if there are changes
+    Plan(reload::PlanArguments),
     /// Send a backend of the running process no new work; --wait until what it has is done
     Drain(drain::Arguments),
     /// Send a backend that was drained work again; --wait until it gets it
@@ -94,6 +99,8 @@ pub fn main(extend: impl Fn(App) -> App) -> ExitCode {
         Some(Command::Demo) => demo::demo(&extend),
         Some(Command::Check { conf, json }) => check::check(&conf, json, &extend),
         Some(Command::Status { conf, admin, json }) => status::status(conf.as_deref(), admin, json),
+        Some(Command::Reload(arguments)) => reload::reload(&arguments),
+        Some(Command::Plan(arguments)) => reload::plan(&arguments),
         Some(Command::Drain(arguments)) => drain::run(drain::Goal::Drained, &arguments),
         Some(Command::Undrain(arguments)) => drain::run(drain::Goal::Admitted, &arguments),
         None => run::run(&arguments, &extend),

@@ -94,7 +94,7 @@ pub fn unresolved(config: &Config) -> Vec<Mistake> {
     names(config, resolve)
 }
 
-fn not_usable(at: Position, key: &str, message: &str) -> Mistake {
+fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
     Mistake::new(at, key, format!("not usable here: {message}"))
 }
 
@@ -160,7 +160,7 @@ pub(super) fn names(config: &Config, look_up: impl Fn((&str, u16)) -> Result<(),
         for (i, backend) in backends.iter().enumerate() {
             if let BackendAddress::Name(name, port) = &backend.address {
                 let key = format!("pools.{}.backends[{i}]", pool.name);
-                places.entry((name, *port)).or_default().push((backend.at, key));
+                places.entry((name, *port)).or_default().push((backend.at.into(), key));
             }
         }
     }

@@ -12,6 +12,31 @@ pub struct Position {
     pub column: usize,
 }
 
+/// Where a value stands in the file. All places are equal: what a value says does not depend on its line, and a reload that
+/// only moves it changes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place(pub Position);
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
+
+impl From<Position> for Place {
+    fn from(at: Position) -> Self {
+        Place(at)
+    }
+}
+
+impl From<Place> for Position {
+    fn from(place: Place) -> Self {
+        place.0
+    }
+}
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -25,8 +50,8 @@ pub struct Mistake {
 
 impl Mistake {
     /// A mistake at a key.
-    pub fn new(at: Position, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Mistake { at, key: key.into(), message: message.into() }
+    pub fn new(at: impl Into<Position>, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Mistake { at: at.into(), key: key.into(), message: message.into() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Extension, Position, Regex};
+use super::{Extension, Place, Regex};
 
 /// Active probing of a pool's backends.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub struct HealthCheck {
     /// What a backend is before its first probe. Default [`Initial::Probe`].
     pub initial: Initial,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 impl HealthCheck {
@@ -51,7 +51,7 @@ impl Default for HealthCheck {
             rise: Self::RISE,
             fall: Self::FALL,
             initial: Initial::Probe,
-            at: Position::default(),
+            at: Place::default(),
         }
     }
 }
@@ -168,7 +168,7 @@ pub struct ProbeTls {
 
 impl Probe {
     /// How it speaks TLS, if it does, and the key that says so.
-    pub(super) fn tls(&self) -> Option<(&'static str, &ProbeTls)> {
+    pub(crate) fn tls(&self) -> Option<(&'static str, &ProbeTls)> {
         match self {
             Probe::Http(http) => Some(("http.tls", http.tls.as_ref()?)),
             Probe::Grpc(grpc) => Some(("grpc.tls", grpc.tls.as_ref()?)),

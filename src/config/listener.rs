@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Position;
+use super::Place;
 
 /// One listener: an address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Listener {
     /// Speak HTTP/2 without TLS, by prior knowledge, beside nothing else. Default `false`.
     pub h2c: bool,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 /// The address of a listener.
@@ -46,7 +46,7 @@ pub struct ListenerTls {
     /// Its private key.
     pub key: PathBuf,
     /// Where the file names the certificate.
-    pub at: Position,
+    pub at: Place,
 }
 
 /// Limits of the client's side.

@@ -50,7 +50,7 @@ use pingora_core::server::configuration::ServerConf;
 pub use balance::{Balance, Choices, Decay, Hashing, KeySource, LeastTime, TableSize};
 pub use concurrency::{Adaptive, Priority};
 pub use environment::{environment, unresolved};
-pub use error::{ConfigError, Mistake, Position};
+pub use error::{ConfigError, Mistake, Place, Position};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, HttpProtocol, Initial, Probe, ProbeTls};
 pub use listener::{Limits, ListenAddress, Listener, ListenerTls};
 pub use options::Options;
@@ -121,7 +121,7 @@ pub struct Admin {
     /// Plain HTTP, without authentication: keep it on loopback.
     pub address: SocketAddr,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 impl Admin {

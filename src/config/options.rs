@@ -2,14 +2,22 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Mistake, Position};
+use super::{Mistake, Place};
 
 /// The value written beside an extension's name, with its place in the file.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Two are the same that say the same, wherever they stand.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) value: serde_json::Value,
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) key: String,
+}
+
+impl PartialEq for Options {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
 }
 
 impl Options {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Position;
+use super::Place;
 
 /// Hundredths, written `70%`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ pub struct Sticky {
     /// honour each other's cookies. Default: a random one that lasts as long as the process.
     pub secret_file: Option<PathBuf>,
     /// Where the file says so: its `secret_file`, if there is one.
-    pub at: Position,
+    pub at: Place,
 }
 
 impl Sticky {

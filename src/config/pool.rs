@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Adaptive, Balance, Ejection, Extension, HealthCheck, Hedge, Percent, Position, Queue, Retry, Sticky, Timeouts, Zone,
+    Adaptive, Balance, Ejection, Extension, HealthCheck, Hedge, Percent, Place, Queue, Retry, Sticky, Timeouts, Zone,
 };
 
 /// One pool.
@@ -54,7 +54,7 @@ pub struct Pool {
     /// of gRPC. A gRPC request has that one instead of any other. Default none.
     pub deadline_header: Option<String>,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 /// Where the backends of a pool come from.
@@ -80,7 +80,7 @@ pub struct Backend {
     /// How many requests it may have in flight, 1 or more. Default: any number.
     pub max_in_flight: Option<u32>,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 impl Backend {

@@ -35,7 +35,7 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
     let at = value.at;
     if value.scalar().is_some() {
         let address = address(value)?;
-        let backend = Backend { address, weight: 1, zone: None, priority: 0, max_in_flight: None, at };
+        let backend = Backend { address, weight: 1, zone: None, priority: 0, max_in_flight: None, at: at.into() };
         return Some((backend, value.clone()));
     }
     let mut map = value.map_or("an address or a map of keys")?;
@@ -50,7 +50,7 @@ fn backend<'a>(value: &Value<'a>) -> Option<(Backend, Value<'a>)> {
     let max_in_flight = limit(&mut map, "max_in_flight");
     map.done();
     let zone = zone.map(str::to_owned);
-    Some((Backend { address: address?, weight, zone, priority, max_in_flight, at }, written?))
+    Some((Backend { address: address?, weight, zone, priority, max_in_flight, at: at.into() }, written?))
 }
 
 fn address(written: &Value<'_>) -> Option<BackendAddress> {

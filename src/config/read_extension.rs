@@ -55,7 +55,7 @@ impl<'a> Value<'a> {
             self.wrong(name_rule(name));
             return None;
         }
-        let options = Options { value: json(self.node), at: self.at, key: self.key.clone() };
+        let options = Options { value: json(self.node), at: self.at.into(), key: self.key.clone() };
         Some(Extension { name: name.to_owned(), options })
     }
 }

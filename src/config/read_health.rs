@@ -12,7 +12,7 @@ const THRESHOLD: std::ops::RangeInclusive<u16> = 1..=HealthCheck::MAX_THRESHOLD;
 
 /// Read `health_check` of a pool; `None` is `off`.
 pub(super) fn health_check(pool: &mut Map<'_>) -> Option<HealthCheck> {
-    let default = HealthCheck { at: pool.at, ..HealthCheck::default() };
+    let default = HealthCheck { at: pool.at.into(), ..HealthCheck::default() };
     let Some(value) = pool.get("health_check") else {
         return Some(default);
     };
@@ -32,7 +32,7 @@ pub(super) fn health_check(pool: &mut Map<'_>) -> Option<HealthCheck> {
         fall: map.read("fall", HealthCheck::FALL, |v| v.whole(THRESHOLD)),
         initial: map.read("initial", Initial::default(), |v| v.word(&initials)),
         probe: probe(&mut map).unwrap_or(Probe::Tcp),
-        at: value.at,
+        at: value.at.into(),
     };
     Some(check)
 }

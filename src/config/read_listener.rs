@@ -47,7 +47,7 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
         h2c.wrong("cannot stand beside 'tls': there, clients choose HTTP/2 during the handshake (ALPN); remove it");
     }
     let listener =
-        Listener { address: address?, tls: tls.and_then(|tls| listener_tls(&tls)), h2c: h2c_set, at: value.at };
+        Listener { address: address?, tls: tls.and_then(|tls| listener_tls(&tls)), h2c: h2c_set, at: value.at.into() };
     Some((listener, written?))
 }
 
@@ -64,7 +64,7 @@ fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let key = pair.need("key", "key: site.key");
     pair.done();
     let at = certificate.as_ref()?.at;
-    Some(ListenerTls { certificate: certificate?.path()?, key: key?.path()?, at })
+    Some(ListenerTls { certificate: certificate?.path()?, key: key?.path()?, at: at.into() })
 }
 
 /// Can the second not be bound because of the first? A wildcard takes the port of every address of its family.
@@ -138,14 +138,14 @@ fn log_path(value: &Value<'_>) -> Option<LogPath> {
 
 /// Read `admin`, whose address must not be a listener's.
 pub(super) fn admin(top: &mut Map<'_>, listeners: &[Listener]) -> Option<Admin> {
-    let mut admin = Admin { address: Admin::ADDRESS, at: top.at };
+    let mut admin = Admin { address: Admin::ADDRESS, at: top.at.into() };
     let value = top.get("admin");
     if let Some(value) = &value {
         if value.is_off() {
             return None;
         }
         let mut map = value.map()?;
-        admin.at = value.at;
+        admin.at = value.at.into();
         admin.address = map.read("address", admin.address, |v| {
             let forms = "ip:port or :port";
             address::tcp(v.text(forms)?, forms).map_err(|message| v.wrong(message)).ok()

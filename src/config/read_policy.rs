@@ -18,7 +18,7 @@ pub(super) fn sticky(pool: &mut Map<'_>) -> Option<Sticky> {
     map.done();
     let at = secret.as_ref().map_or(value.at, |secret| secret.at);
     let secret_file = secret.and_then(|v| v.path());
-    Some(Sticky { cookie: cookie?.to_owned(), ttl, drain_grace, secret_file, at })
+    Some(Sticky { cookie: cookie?.to_owned(), ttl, drain_grace, secret_file, at: at.into() })
 }
 
 fn duration_or_off(value: &Value<'_>) -> Option<Duration> {

@@ -72,7 +72,7 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         timeouts,
         deadline_header,
         source: source.unwrap_or(Source::Backends(Vec::new())),
-        at,
+        at: at.into(),
     };
     map.done();
     Some(pool)

@@ -40,7 +40,7 @@ fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
             filters: Vec::new(),
             priority: Priority::default(),
             timeouts: RouteTimeouts::default(),
-            at: pool.as_ref().map_or(top.at, |pool| pool.at),
+            at: pool.as_ref().map_or(top.at.into(), |pool| pool.at),
         }],
         [(first, _), ..] => {
             top.wrong(format!(
@@ -87,7 +87,7 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
         filters,
         priority,
         timeouts,
-        at: value.at,
+        at: value.at.into(),
     })
 }
 

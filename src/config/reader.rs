@@ -258,8 +258,8 @@ impl<'a> Value<'a> {
 }
 
 /// ` (line 12)`, or nothing where there is no file.
-pub(super) fn line(at: Position) -> String {
-    match at.line {
+pub(super) fn line(at: impl Into<Position>) -> String {
+    match at.into().line {
         0 => String::new(),
         line => format!(" (line {line})"),
     }

@@ -1,6 +1,6 @@
 //! A route: a match on a request, where it goes, the filters it passes.
 
-use super::{Extension, Position, Priority, RouteTimeouts};
+use super::{Extension, Place, Priority, RouteTimeouts};
 
 /// One route.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Route {
     /// What it says of times in place of its pool.
     pub timeouts: RouteTimeouts,
     /// Where the file says so.
-    pub at: Position,
+    pub at: Place,
 }
 
 /// What a request must be to take a route. What is absent matches everything.

@@ -2,6 +2,7 @@
 //! built-in or not, is wrapped in.
 
 mod configured;
+mod primed;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use pingora_load_balancing::discovery::ServiceDiscovery;
 use crate::backend::Roster;
 
 pub use configured::Configured;
+pub(crate) use primed::Primed;
 
 /// A source of backends that our code can hold without knowing which.
 pub type Source = Box<dyn ServiceDiscovery + Send + Sync>;
@@ -42,7 +44,7 @@ impl Tracked {
 }
 
 /// Each address once: state is kept by address.
-fn distinct(found: BTreeSet<Backend>) -> Vec<Backend> {
+pub(crate) fn distinct(found: BTreeSet<Backend>) -> Vec<Backend> {
     let mut seen = HashSet::new();
     found.into_iter().filter(|backend| seen.insert(backend.addr.clone())).collect()
 }

@@ -4,6 +4,7 @@
 //! counted in its state, and read out when somebody scrapes.
 
 mod labels;
+mod process;
 mod scraped;
 
 use prometheus::{
@@ -13,6 +14,7 @@ use prometheus::{
 use crate::reason::Reason;
 pub(crate) use labels::Hedged;
 pub use labels::RetryDenied;
+pub(crate) use process::ProcessMetrics;
 pub(crate) use scraped::{BackendSample, ScrapedFamilies};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
@@ -31,6 +33,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
     hedges: IntCounterVec,
+    process: ProcessMetrics,
 }
 
 /// The handles of one pool.
@@ -82,6 +85,7 @@ impl Metrics {
                 Opts::new("evenkeel_hedges_total", "Second attempts beside a slow first, by whose answer came first."),
                 &["pool", "result"],
             )?,
+            process: ProcessMetrics::new(&registry)?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
@@ -103,6 +107,11 @@ impl Metrics {
             retries_denied: RetryDenied::ALL.map(|why| self.retries_denied.with_label_values(&[name, why.as_str()])),
             hedges: Hedged::ALL.map(|result| self.hedges.with_label_values(&[name, result.as_str()])),
         }
+    }
+
+    /// What happens to the process as a whole.
+    pub(crate) fn process(&self) -> &ProcessMetrics {
+        &self.process
     }
 
     /// Everything that requests counted, in Prometheus' text format.

@@ -44,6 +44,7 @@ pub struct PoolBuilder {
     hedge: Option<Hedge>,
     timeouts: Timeouts,
     deadline_header: Option<HeaderName>,
+    predecessor: Option<Arc<Pool>>,
 }
 
 impl PoolBuilder {
@@ -65,6 +66,7 @@ impl PoolBuilder {
             hedge: None,
             timeouts: Timeouts::default(),
             deadline_header: None,
+            predecessor: None,
         }
     }
 
@@ -163,9 +165,17 @@ impl PoolBuilder {
         self
     }
 
+    /// Take the place of this pool, which goes on to serve what has begun in it: backends that both have keep their state, and
+    /// the pool its own. Default: of none.
+    #[must_use]
+    pub(crate) fn succeed(mut self, predecessor: &Arc<Pool>) -> Self {
+        self.predecessor = Some(Arc::clone(predecessor));
+        self
+    }
+
     /// The pool, picking by smooth weighted round robin.
     pub fn round_robin(self, metrics: &Metrics) -> Pool {
-        self.algorithm(metrics, |_| Turns::default())
+        self.algorithm(metrics, |pool| Turns::of(pool))
     }
 
     /// The pool, picking by one of our algorithms, which `make` makes of what the backends have in common.
@@ -201,7 +211,11 @@ impl PoolBuilder {
             };
         }
         let ramp = policy.slow_start.map(|length| (length / RAMP_STEPS as u32).max(LEAST_RAMP));
-        let roster = Roster::new(policy);
+        let before = self.predecessor.as_deref();
+        let roster = match before {
+            Some(pool) => pool.roster.successor(policy, self.check.is_some()),
+            None => Roster::new(policy),
+        };
         let stick = |(cookie, ttl, secret): (String, _, _)| Stickiness::new(&cookie, ttl, secret, &self.name, &roster);
         let sticky = self.sticky.map(stick);
         let configuration = configure(&roster)?;
@@ -218,9 +232,9 @@ impl PoolBuilder {
             sticky,
             drain_grace: self.drain_grace,
             queue: self.queue,
-            connections: self.max_connections.map(Connections::new),
+            connections: connections(self.max_connections, before),
             ejection: self.ejection,
-            retries: Retries::new(&self.retry),
+            retries: retries(&self.retry, before),
             retry: self.retry,
             hedge: self.hedge,
             peer: peer(&self.timeouts),
@@ -231,6 +245,19 @@ impl PoolBuilder {
             ramp,
         })
     }
+}
+
+/// Those of the predecessor go on to count.
+fn connections(max: Option<u32>, before: Option<&Pool>) -> Option<Arc<Connections>> {
+    let max = max?;
+    let known = before.and_then(|pool| pool.connections.clone());
+    Some(known.inspect(|known| known.set_max(max)).unwrap_or_else(|| Connections::new(max)))
+}
+
+/// What has been saved up and spent holds on, unless the rules are others.
+fn retries(retry: &Retry, before: Option<&Pool>) -> Arc<Retries> {
+    let known = before.filter(|pool| pool.retry == *retry).map(|pool| Arc::clone(&pool.retries));
+    known.unwrap_or_else(|| Arc::new(Retries::new(retry)))
 }
 
 fn checking(check: Check, settings: &HealthCheck) -> Checking {

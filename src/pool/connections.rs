@@ -28,7 +28,7 @@ const ASK_EVERY_MILLIS: u64 = 10;
 /// The open connections of one pool.
 #[derive(Debug)]
 pub(super) struct Connections {
-    max: usize,
+    max: AtomicUsize,
     open: AtomicUsize,
     /// Somebody was refused, and when that last was. All places may be held by connections that are kept to other backends,
     /// which pingora closes only when they have been idle for long.
@@ -38,13 +38,17 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(max: u32) -> Arc<Self> {
-        let max = max as usize;
         let (open, wanted, asked) = Default::default();
-        Arc::new(Connections { max, open, wanted, asked })
+        Arc::new(Connections { max: AtomicUsize::new(max as usize), open, wanted, asked })
     }
 
     pub(super) fn max(&self) -> usize {
-        self.max
+        self.max.load(Relaxed)
+    }
+
+    /// Allow so many from now on; nobody is cut off.
+    pub(super) fn set_max(&self, max: u32) {
+        self.max.store(max as usize, Relaxed);
     }
 
     /// How many there are, those included that are being opened.
@@ -72,7 +76,7 @@ impl Connections {
     }
 
     fn take(&self) -> Result<()> {
-        if self.open.fetch_update(SeqCst, SeqCst, |n| (n < self.max).then_some(n + 1)).is_ok() {
+        if self.open.fetch_update(SeqCst, SeqCst, |n| (n < self.max()).then_some(n + 1)).is_ok() {
             return Ok(());
         }
         self.ask(clock_millis());

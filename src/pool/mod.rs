@@ -13,6 +13,7 @@ mod connections;
 mod drain;
 #[cfg(test)]
 mod invariants;
+mod keepers;
 mod observer;
 mod probe;
 mod prober;
@@ -32,6 +33,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::backend::{Lease, Roster};
 use crate::config::{Ejection, Hedge, KeySource, Queue, Retry, Timeouts};
+use crate::health::Check;
 use crate::metrics::{PoolMetrics, RetryDenied};
 use balancer::Balancer;
 use connections::Connections;
@@ -42,7 +44,9 @@ use retries::Retries;
 pub use acquire::{Pick, Unavailable};
 pub use builder::PoolBuilder;
 pub(crate) use connections::CONNECTION_LIMIT;
+pub use keepers::{FirstRound, Keepers};
 pub use retries::Permit;
+pub(crate) use service::FIRST_ROUND;
 pub use service::PoolService;
 pub use sticky::{Secret, Stickiness};
 pub use watchdog::Overdue;
@@ -60,7 +64,7 @@ pub struct Pool {
     queue: Option<Queue>,
     connections: Option<Arc<Connections>>,
     retry: Retry,
-    retries: Retries,
+    retries: Arc<Retries>,
     hedge: Option<Hedge>,
     timeouts: Timeouts,
     deadline_header: Option<HeaderName>,
@@ -85,6 +89,11 @@ impl Pool {
     /// Its backends.
     pub fn roster(&self) -> &Arc<Roster> {
         &self.roster
+    }
+
+    /// The check that probes its backends.
+    pub(crate) fn check(&self) -> Option<&Check> {
+        self.check.as_ref().map(|checking| &checking.check)
     }
 
     /// Ask its source for backends now. [`PoolService`] does so regularly; who uses a pool without that, must.

@@ -60,6 +60,8 @@ impl Probers {
     pub(super) fn of(&self, pool: &Pool) -> Option<Arc<Prober>> {
         let Checking { check, timing, .. } = pool.check.as_ref()?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those whose pools have all gone.
+        all.retain(|prober| Arc::strong_count(prober) > 1);
         let same = |prober: &&Arc<Prober>| Arc::ptr_eq(&prober.check, check) && prober.timing == *timing;
         if let Some(prober) = all.iter().find(same) {
             return Some(Arc::clone(prober));
@@ -165,6 +167,13 @@ impl Prober {
             Target { subscribers: Vec::new(), last: None, wake, task: task.abort_handle() }
         });
         member.state.probed_by(&target.wake);
+        let same = |known: &&mut Subscriber| Arc::ptr_eq(&known.member.state, &member.state);
+        if let Some(predecessor) = target.subscribers.iter_mut().find(same) {
+            // A reload has put this pool in another's place. Nothing is probed anew, and no result counts twice.
+            let waits = target.last.is_none();
+            *predecessor = Subscriber { first_round: subscriber.first_round.filter(|_| waits), ..subscriber };
+            return Subscription { prober: Arc::clone(self), pool: Arc::clone(pool), address };
+        }
         match &target.last {
             Some(last) => {
                 member.state.probe_begins(Duration::ZERO);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use super::Pool;
+use super::{Keepers, Pool};
 use crate::backend::BackendState;
 
 /// How many intervals without a probe are too many. The second may be late, and time out.
@@ -74,11 +74,12 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Watch the probes of these pools.
-    pub(super) fn start(pools: &[Arc<Pool>]) -> Self {
+    pub(super) fn start(keepers: &Keepers) -> Self {
         let (end, ended) = channel();
-        let mut watched: Vec<Watched> = pools.iter().filter(|pool| pool.check.is_some()).map(Watched::new).collect();
+        let (keepers, mut watched) = (keepers.clone(), Vec::new());
         let watch = move || {
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(EVERY) {
+                follow(&mut watched, keepers.pools());
                 watched.iter_mut().for_each(Watched::tell);
             }
         };
@@ -89,6 +90,16 @@ impl Watchdog {
     }
 }
 
+/// Watch these pools; what was known of one that has been watched before, or of its predecessor, is known on.
+fn follow(watched: &mut Vec<Watched>, pools: Vec<Arc<Pool>>) {
+    let mut before: Vec<Watched> = std::mem::take(watched);
+    watched.extend(pools.iter().filter(|pool| pool.check.is_some()).map(|pool| {
+        let known = before.iter_mut().find(|watched| watched.pool.name == pool.name);
+        let overdue = known.map(|watched| std::mem::take(&mut watched.overdue)).unwrap_or_default();
+        Watched { pool: Arc::clone(pool), overdue }
+    }));
+}
+
 /// A pool, and who of it was overdue when last looked at.
 struct Watched {
     pool: Arc<Pool>,
@@ -96,10 +107,6 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(pool: &Arc<Pool>) -> Self {
-        Watched { pool: Arc::clone(pool), overdue: BTreeMap::new() }
-    }
-
     fn tell(&mut self) {
         let (begun, ended) = self.look();
         let name = &self.pool.name;
@@ -158,8 +165,8 @@ mod tests {
     use pingora_load_balancing::health_check::HealthCheck;
 
     use super::super::PoolBuilder;
+    use super::super::keepers::keep;
     use super::super::prober::Probers;
-    use super::super::service::keep;
     use super::*;
     use crate::config;
     use crate::metrics::Metrics;
@@ -220,7 +227,7 @@ mod tests {
                 let _ = ended.await;
             });
         });
-        let mut watched = Watched::new(&pool);
+        let mut watched = Watched { pool: Arc::clone(&pool), overdue: BTreeMap::new() };
         let admitted = || pool.roster.load().members().iter().filter(|member| member.state.admitted()).count();
         wait_until("all are healthy", || admitted() == 4);
         assert_eq!(watched.look(), (None, None));
@@ -278,6 +285,6 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_the_service() {
-        drop(Watchdog::start(&[]));
+        drop(Watchdog::start(&Keepers::default()));
     }
 }

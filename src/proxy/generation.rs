@@ -14,6 +14,8 @@ use crate::route::Router;
 
 /// One loaded configuration, ready to serve.
 pub struct Generation {
+    /// How many there have been in this process, with this one.
+    pub number: u64,
     /// Finds a route's place in `routes`.
     pub router: Router,
     /// The routes, in the order of the configuration.
@@ -30,8 +32,8 @@ pub struct Generation {
     pub access_log: Option<AccessLog>,
     /// Counts the requests that get no pool.
     pub unrouted: PoolMetrics,
-    /// Requests under way, from the end of their header to the end of their response.
-    pub in_flight: AtomicUsize,
+    /// Requests under way, from the end of their header to the end of their response, of all generations.
+    pub in_flight: Arc<AtomicUsize>,
 }
 
 /// What is done with the requests of one route.

@@ -8,16 +8,24 @@
 //! Source: nginx's smooth weighted round robin (2012).
 //! Cost: one counter that all threads write.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Algorithm;
 use super::schedule::Schedule;
-use crate::backend::{Candidate, Group};
+use crate::backend::{Candidate, Group, PoolState};
 
 /// Takes turns.
 #[derive(Debug, Default)]
 pub struct Turns {
-    next: AtomicU64,
+    next: Arc<AtomicU64>,
+}
+
+impl Turns {
+    /// Where the turns of this pool have got to.
+    pub fn of(pool: &PoolState) -> Self {
+        Turns { next: Arc::clone(pool.turns()) }
+    }
 }
 
 impl Algorithm for Turns {

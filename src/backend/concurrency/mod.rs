@@ -27,6 +27,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// How many attempts a pool may have under way before it gets slow.
 #[derive(Debug)]
 pub struct Concurrency {
+    bounds: Adaptive,
     limit: AtomicUsize,
     /// What was answered since the last tick: how many, and the microseconds that they took together.
     answered: AtomicU64,
@@ -57,12 +58,18 @@ impl Concurrency {
         let Adaptive { min, max } = adaptive;
         let limiter = Limiter::new(min, max, Instant::now());
         Concurrency {
+            bounds: adaptive,
             limit: AtomicUsize::new(limiter.limit()),
             answered: AtomicU64::default(),
             refused: AtomicU64::default(),
             usual: AtomicU64::default(),
             keeper: Mutex::new(Keeper { limiter, shedding: Shedding::default() }),
         }
+    }
+
+    /// Between which the limit is.
+    pub(super) fn bounds(&self) -> Adaptive {
+        self.bounds
     }
 
     /// How many attempts there may be now.

@@ -177,10 +177,10 @@ fn the_forms_of_a_listener() {
     let addresses: Vec<_> = config.listeners.iter().map(|l| l.address.to_string()).collect();
     let expected = ["0.0.0.0:8080", "[::]:8080", "unix:/run/lb.sock", "127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:443"];
     assert_eq!(addresses, expected);
-    assert_eq!((config.listeners[0].h2c, config.listeners[0].at), (true, at(2, 5)));
+    assert_eq!((config.listeners[0].h2c, config.listeners[0].at.0), (true, at(2, 5)));
     let tls = config.listeners[5].tls.clone().unwrap();
     assert_eq!((tls.certificate, tls.key), ("/etc/tls/c.pem".into(), "/k.pem".into()));
-    assert_eq!(tls.at, at(7, 59));
+    assert_eq!(tls.at.0, at(7, 59));
     assert_eq!(config.admin, None);
 }
 

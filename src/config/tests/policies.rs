@@ -80,12 +80,12 @@ fn a_sticky_cookie_is_checked() {
 fn the_forms_of_a_sticky_cookie() {
     assert_eq!(pool("    sticky: off\n").sticky, None);
     let drain_grace = Duration::from_secs(10);
-    let plain = Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file: None, at: at(5, 5) };
+    let plain = Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file: None, at: at(5, 5).into() };
     assert_eq!(pool("    sticky: { cookie: lb }\n").sticky, Some(plain));
     let file = Path::new("/etc/sticky.secret").to_path_buf();
     let ttl = Some(Duration::from_secs(3600));
     let drain_grace = Duration::from_millis(1500);
-    let whole = Sticky { cookie: "__Host-lb".into(), ttl, drain_grace, secret_file: Some(file), at: at(5, 77) };
+    let whole = Sticky { cookie: "__Host-lb".into(), ttl, drain_grace, secret_file: Some(file), at: at(5, 77).into() };
     let text = "    sticky: { cookie: __Host-lb, ttl: 1h, drain_grace: 1500ms, secret_file: sticky.secret }\n";
     assert_eq!(pool(text).sticky, Some(whole));
     let none = pool("    sticky: { cookie: lb, drain_grace: off }\n").sticky.unwrap();

@@ -143,10 +143,10 @@ fn the_forms_of_a_pool() {
     let Source::Backends(backends) = &config.pools[0].source else { panic!() };
     let addresses: Vec<_> = backends.iter().map(|b| b.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.1:1", "[::1]:2", "host.example:3", "unix:/s"]);
-    assert_eq!((config.pools[1].at, backends[1].at), (at(5, 3), at(4, 28)));
+    assert_eq!((config.pools[1].at.0, backends[1].at.0), (at(5, 3), at(4, 28)));
     let Source::Discovery(dns) = &config.pools[1].source else { panic!() };
     assert_eq!(
-        (dns.name.as_str(), dns.options.at, dns.options.key.as_str()),
+        (dns.name.as_str(), dns.options.at.0, dns.options.key.as_str()),
         ("dns", at(6, 18), "pools.own.discovery.dns")
     );
     assert_eq!(dns.options.value, serde_json::json!({ "name": "x", "port": 8080 }));

@@ -93,9 +93,9 @@ fn the_forms_of_a_route() {
     assert_eq!(first.action, Action::Respond(Respond { status: 404, body: "no".into() }));
     assert_eq!(second.matches.host, Some(HostMatch::Suffix(".example.com".into())));
     assert_eq!(second.matches.path, Some(PathMatch::Prefix(String::new())));
-    assert_eq!((&second.action, second.at), (&Action::Pool(0), at(8, 5)));
+    assert_eq!((&second.action, second.at.0), (&Action::Pool(0), at(8, 5)));
     let filters: Vec<_> =
-        second.filters.iter().map(|f| (f.name.as_str(), f.options.key.as_str(), f.options.at)).collect();
+        second.filters.iter().map(|f| (f.name.as_str(), f.options.key.as_str(), f.options.at.0)).collect();
     assert_eq!(filters, [("a", "routes[1].filters[0].a", at(8, 78)), ("b", "routes[1].filters[1].b", at(8, 83))]);
     assert_eq!(third.action, Action::Respond(Respond { status: 200, body: String::new() }));
 }
@@ -109,7 +109,7 @@ fn without_routes_everything_goes_to_the_one_pool() {
         filters: vec![],
         priority: Priority::Normal,
         timeouts: RouteTimeouts::default(),
-        at: at(3, 3),
+        at: at(3, 3).into(),
     };
     assert_eq!(config.routes, [route]);
 }

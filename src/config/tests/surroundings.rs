@@ -164,7 +164,7 @@ fn a_secret_comes_without_its_newline() {
     let file = folder.path().join("s");
     fs::write(&file, [[b'x'; 40].as_slice(), b"\n\n"].concat()).unwrap();
     let drain_grace = Sticky::DRAIN_GRACE;
-    let sticky = |secret_file| Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file, at: at(1, 1) };
+    let sticky = |secret_file| Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file, at: at(1, 1).into() };
     assert_eq!(sticky(Some(file)).secret(), Ok(Some([[b'x'; 40].as_slice(), b"\n"].concat())));
     assert_eq!(sticky(None).secret(), Ok(None));
 }

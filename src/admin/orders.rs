@@ -1,0 +1,92 @@
+//! What is asked of a whole process: another configuration, or another program. Whoever listens does one after the other.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Receipt;
+use crate::config::ConfigError;
+
+/// How many may wait. Each is one person's, or one signal's.
+const WAITING: usize = 16;
+
+/// Something to do, and whom to tell how it ended.
+#[derive(Debug)]
+pub enum Order {
+    /// Load the file anew, which must be this one if one is given.
+    Reload(Option<PathBuf>, Reply<Receipt>),
+    /// Say what a reload of this text would do.
+    Plan(Candidate, Reply<Receipt>),
+    /// Hand over to the program that is there now.
+    Upgrade(Reply<Handover>),
+}
+
+/// Whom to tell how it ended.
+pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// A configuration that is not that of the process, or not yet.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// What messages call it; relative paths in it start from its folder.
+    pub file: PathBuf,
+    /// What stands in it.
+    pub text: String,
+}
+
+/// Who serves now.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Handover {
+    /// The process that has handed over.
+    pub from: u32,
+    /// The process that serves.
+    pub to: u32,
+    /// What was handed over, for people.
+    pub what: String,
+}
+
+/// Why something was not done. The process serves on as before.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The configuration has mistakes.
+    #[error("{0}")]
+    Config(ConfigError),
+    /// It cannot be done to a process that runs.
+    #[error("needs an upgrade: {}", .0.join("; "))]
+    NeedsUpgrade(Vec<String>),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Where orders are taken; clones are of the same place.
+#[derive(Clone, Debug)]
+pub struct Orders(mpsc::Sender<Order>);
+
+impl Orders {
+    /// A place, and the list of what is left there.
+    pub fn new() -> (Self, mpsc::Receiver<Order>) {
+        let (sender, orders) = mpsc::channel(WAITING);
+        (Orders(sender), orders)
+    }
+
+    /// Leave an order, and wait until it is done or refused.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub async fn place<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Refusal> {
+        let (reply, done) = oneshot::channel();
+        let nobody = |what: &str| Refusal::Failed(what.to_owned());
+        self.0
+            .try_send(order(reply))
+            .map_err(|_| nobody("too many orders wait already, or the process is stopping"))?;
+        done.await.map_err(|_| nobody("the process has stopped meanwhile"))?
+    }
+
+    /// Leave an order for which nobody waits.
+    pub fn leave<T>(&self, order: impl FnOnce(Reply<T>) -> Order) {
+        let (reply, _) = oneshot::channel();
+        // Whoever sends signals faster than they are done gets the last state all the same.
+        let _ = self.0.try_send(order(reply));
+    }
+}

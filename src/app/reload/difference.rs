@@ -1,0 +1,243 @@
+//! What differs between two configurations and what is found of them: pure, and therefore the same for `plan`, which says it in
+//! advance, and for `reload`, which does it.
+
+use std::collections::HashMap;
+
+use super::found::Found;
+use crate::admin::{Change, Receipt};
+use crate::config::{self, Action, Config, HostMatch, Listener, Match, PathMatch, Pool, Route};
+
+/// A configuration, and what is found of it.
+pub(super) struct Side<'a> {
+    pub(super) config: &'a Config,
+    /// The backends of each pool, in the order of the pools.
+    pub(super) found: &'a [Vec<Found>],
+    /// What stands in the files that each pool names; differs if they do.
+    pub(super) files: &'a [Vec<u8>],
+}
+
+impl Side<'_> {
+    fn pools(&self) -> HashMap<&str, usize> {
+        self.config.pools.iter().enumerate().map(|(number, pool)| (pool.name.as_str(), number)).collect()
+    }
+}
+
+/// What leads from one to the other, all but the number of the generation.
+pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
+    let mut receipt = Receipt::default();
+    pools(old, new, &mut receipt);
+    listeners(&old.config.listeners, &new.config.listeners, &mut receipt);
+    routes(old.config, new.config, &mut receipt);
+    let (before, after) = (old.config, new.config);
+    let rest = [
+        ("limits", before.limits != after.limits),
+        ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+        ("access_log", before.access_log != after.access_log),
+    ];
+    for (what, _) in rest.into_iter().filter(|(_, differs)| *differs) {
+        receipt.note(what, Change::Changed, Vec::new());
+    }
+    process(before, after, &mut receipt);
+    receipt
+}
+
+fn pools(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
+    let (before, after) = (old.pools(), new.pools());
+    for (number, pool) in new.config.pools.iter().enumerate() {
+        let known = before.get(pool.name.as_str()).copied();
+        let keys = known.map(|known| {
+            let mut keys = pool_keys(&old.config.pools[known], pool);
+            if keys.is_empty() && old.files[known] != new.files[number] {
+                keys.push("files");
+            }
+            keys
+        });
+        let change = match &keys {
+            None => Some(Change::Added),
+            Some(keys) if keys.is_empty() => None,
+            Some(_) => Some(Change::Changed),
+        };
+        receipt.pools.count(change);
+        if let Some(change) = change {
+            receipt.note(format!("pool {}", pool.name), change, owned(&keys.unwrap_or_default()));
+        }
+        let was = known.map_or(&[][..], |known| &old.found[known]);
+        backends(&pool.name, was, &new.found[number], receipt);
+    }
+    for (number, pool) in old.config.pools.iter().enumerate() {
+        if !after.contains_key(pool.name.as_str()) {
+            receipt.pools.count(Some(Change::Removed));
+            receipt.note(format!("pool {}", pool.name), Change::Removed, Vec::new());
+            backends(&pool.name, &old.found[number], &[], receipt);
+        }
+    }
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// The keys by which two pools of one name differ, but for their backends, which are listed each.
+fn pool_keys(old: &Pool, new: &Pool) -> Vec<&'static str> {
+    let differs = [
+        ("balance", old.balance != new.balance),
+        ("health_check", old.health_check != new.health_check),
+        ("when_unavailable", old.when_unavailable != new.when_unavailable),
+        ("panic_threshold", old.panic_threshold != new.panic_threshold),
+        ("sticky", old.sticky != new.sticky),
+        ("slow_start", old.slow_start != new.slow_start),
+        ("max_in_flight", old.max_in_flight != new.max_in_flight),
+        ("max_connections", old.max_connections != new.max_connections),
+        ("concurrency", old.concurrency != new.concurrency),
+        ("queue", old.queue != new.queue),
+        ("zone", old.zone != new.zone),
+        ("overflow", old.overflow != new.overflow),
+        ("ejection", old.ejection != new.ejection),
+        ("retry", old.retry != new.retry),
+        ("hedge", old.hedge != new.hedge),
+        ("timeouts", old.timeouts != new.timeouts),
+        ("deadline_header", old.deadline_header != new.deadline_header),
+        (source_key(new), old.source != new.source),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn source_key(pool: &Pool) -> &'static str {
+    match pool.source {
+        config::Source::Backends(_) => "backends",
+        config::Source::Discovery(_) => "discovery",
+    }
+}
+
+fn backends(pool: &str, old: &[Found], new: &[Found], receipt: &mut Receipt) {
+    let before: HashMap<&str, &Found> = old.iter().map(|found| (found.address.as_str(), found)).collect();
+    for found in new {
+        let (change, keys) = match before.get(found.address.as_str()) {
+            None => (Some(Change::Added), Vec::new()),
+            Some(was) if *was == found => (None, Vec::new()),
+            Some(was) => (Some(Change::Changed), backend_keys(was, found)),
+        };
+        receipt.backends.count(change);
+        if let Some(change) = change {
+            receipt.note(format!("backend {pool}/{}", found.address), change, keys);
+        }
+    }
+    let after: HashMap<&str, ()> = new.iter().map(|found| (found.address.as_str(), ())).collect();
+    for gone in old.iter().filter(|found| !after.contains_key(found.address.as_str())) {
+        receipt.backends.count(Some(Change::Draining));
+        receipt.note(format!("backend {pool}/{}", gone.address), Change::Draining, Vec::new());
+    }
+}
+
+fn backend_keys(old: &Found, new: &Found) -> Vec<String> {
+    let (before, after) = (&old.attributes, &new.attributes);
+    let differs = [
+        ("weight", old.weight != new.weight),
+        ("zone", before.zone != after.zone),
+        ("priority", before.priority != after.priority),
+        ("max_in_flight", before.max_in_flight != after.max_in_flight),
+    ];
+    differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()).collect()
+}
+
+fn listeners(old: &[Listener], new: &[Listener], receipt: &mut Receipt) {
+    let mut change = |listener: &Listener, change| {
+        receipt.listeners.count(Some(change));
+        let what = format!("listener {}", listener.address);
+        receipt.note(what.clone(), change, Vec::new());
+        let word = if change == Change::Added { "added" } else { "removed" };
+        receipt.needs_upgrade.push(format!("{what}: {word}"));
+    };
+    new.iter().filter(|listener| !old.contains(listener)).for_each(|listener| change(listener, Change::Added));
+    old.iter().filter(|listener| !new.contains(listener)).for_each(|listener| change(listener, Change::Removed));
+    receipt.listeners.kept = new.iter().filter(|listener| old.contains(listener)).count();
+}
+
+/// A route is the one that matches the same; two that do are in the order of the file.
+fn routes(old: &Config, new: &Config, receipt: &mut Receipt) {
+    let mut before: HashMap<&Match, Vec<&Route>> = HashMap::new();
+    old.routes.iter().rev().for_each(|route| before.entry(&route.matches).or_default().push(route));
+    for route in &new.routes {
+        let known = before.get_mut(&route.matches).and_then(Vec::pop);
+        let keys = known.map(|known| route_keys((old, known), (new, route)));
+        let change = match &keys {
+            None => Some(Change::Added),
+            Some(keys) if keys.is_empty() => None,
+            Some(_) => Some(Change::Changed),
+        };
+        receipt.routes.count(change);
+        if let Some(change) = change {
+            receipt.note(format!("route {}", written(&route.matches)), change, owned(&keys.unwrap_or_default()));
+        }
+    }
+    // In the order of the file.
+    for route in &old.routes {
+        let left = before.get_mut(&route.matches).is_some_and(|left| {
+            let place = left.iter().position(|one| std::ptr::eq(*one, route));
+            place.map(|place| left.remove(place)).is_some()
+        });
+        if left {
+            receipt.routes.count(Some(Change::Removed));
+            receipt.note(format!("route {}", written(&route.matches)), Change::Removed, Vec::new());
+        }
+    }
+}
+
+fn route_keys((old, before): (&Config, &Route), (new, after): (&Config, &Route)) -> Vec<&'static str> {
+    let differs = [
+        (action_key(after), !same_action((old, &before.action), (new, &after.action))),
+        ("filters", before.filters != after.filters),
+        ("priority", before.priority != after.priority),
+        ("timeouts", before.timeouts != after.timeouts),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn action_key(route: &Route) -> &'static str {
+    match route.action {
+        Action::Pool(_) => "pool",
+        Action::Respond(_) => "respond",
+    }
+}
+
+/// The same pool by its name: its number may be another.
+fn same_action((old, before): (&Config, &Action), (new, after): (&Config, &Action)) -> bool {
+    match (before, after) {
+        (Action::Pool(before), Action::Pool(after)) => {
+            let name = |config: &Config, number: usize| config.pools.get(number).map(|pool| pool.name.clone());
+            name(old, *before) == name(new, *after)
+        }
+        _ => before == after,
+    }
+}
+
+/// `api.example.com/v1*`, `*.example.com`, `everything else`
+fn written(matches: &Match) -> String {
+    let host = match &matches.host {
+        Some(HostMatch::Exact(host)) => host.clone(),
+        Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
+        None => String::new(),
+    };
+    let path = match &matches.path {
+        Some(PathMatch::Exact(path)) => path.clone(),
+        Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
+        None => String::new(),
+    };
+    if host.is_empty() && path.is_empty() { "everything else".to_owned() } else { host + &path }
+}
+
+/// What belongs to the process as such.
+fn process(old: &Config, new: &Config, receipt: &mut Receipt) {
+    let keys =
+        |config: &Config| serde_json::to_value(&*config.server).ok().and_then(|value| value.as_object().cloned());
+    let (before, after) = (keys(old).unwrap_or_default(), keys(new).unwrap_or_default());
+    let mut differ: Vec<String> =
+        after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key.clone()).collect();
+    if old.admin != new.admin {
+        differ.push("admin".to_owned());
+    }
+    for key in differ {
+        receipt.note(key.clone(), Change::Changed, Vec::new());
+        receipt.needs_upgrade.push(key);
+    }
+}
