@@ -13,8 +13,8 @@
 //! | `POST` | the body, after the service time |
 //! | anything else | its path and query, after the service time |
 //!
-//! Every answer names its address in `X-Origin`. Requests do not wait for one another: service times are distributed
-//! exponentially, and nothing is meant to be slow but what is told to be.
+//! Every answer names its address in `X-Origin`. Requests do not wait for one another: service times are spread
+//! evenly from half of what was said to one and a half, so that nobody is slow by chance and ejected for it.
 
 #[path = "mirror/answer.rs"]
 mod answer;

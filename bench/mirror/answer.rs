@@ -60,7 +60,7 @@ impl Place {
 
     fn service_time(&self) -> Duration {
         let share = self.random.lock().unwrap_or_else(PoisonError::into_inner).f64();
-        self.service.mul_f64(-(1.0 - share).ln())
+        self.service.mul_f64(0.5 + share)
     }
 
     fn response(&self, body: Body) -> Response<Body> {
