@@ -39,6 +39,8 @@ pub enum Reason {
     Overloaded,
     /// 503: there was no room within `queue.timeout`.
     QueueTimeout,
+    /// 503: its backend was removed, and `timeouts.drain` has passed since.
+    BackendRemoved,
     /// 504: the backend could not be reached in time.
     ConnectTimeout,
     /// 504: the backend paused too long.
@@ -51,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -69,6 +71,7 @@ impl Reason {
         Reason::ConnectionLimit,
         Reason::Overloaded,
         Reason::QueueTimeout,
+        Reason::BackendRemoved,
         Reason::ConnectTimeout,
         Reason::BackendTimeout,
         Reason::RequestTimeout,
@@ -95,6 +98,7 @@ impl Reason {
             Reason::ConnectionLimit => "connection_limit",
             Reason::Overloaded => "overloaded",
             Reason::QueueTimeout => "queue_timeout",
+            Reason::BackendRemoved => "backend_removed",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::BackendTimeout => "backend_timeout",
             Reason::RequestTimeout => "request_timeout",
@@ -118,7 +122,8 @@ impl Reason {
             | Reason::QueueFull
             | Reason::ConnectionLimit
             | Reason::Overloaded
-            | Reason::QueueTimeout => 503,
+            | Reason::QueueTimeout
+            | Reason::BackendRemoved => 503,
             Reason::ConnectTimeout | Reason::BackendTimeout | Reason::RequestTimeout => 504,
         }
     }

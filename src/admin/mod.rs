@@ -25,7 +25,7 @@ use crate::proxy::Generation;
 
 pub use api::{BackendView, DrainView, PoolView};
 pub use drain::{ApiError, DrainAnswer};
-pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply};
+pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply, Successor};
 pub use process::ReloadRequest;
 pub use receipt::{Change, Difference, Receipt, Tally};
 
@@ -36,7 +36,7 @@ pub struct Admin {
     settled: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
     /// Every bound address, as the configuration orders them, the admin's own last.
-    listeners: Vec<String>,
+    listeners: Arc<ArcSwap<Vec<String>>>,
     orders: Orders,
 }
 
@@ -73,7 +73,7 @@ impl Admin {
         metrics: Arc<Metrics>,
         settled: watch::Receiver<bool>,
         stopping: watch::Receiver<bool>,
-        listeners: Vec<String>,
+        listeners: Arc<ArcSwap<Vec<String>>>,
         orders: Orders,
     ) -> Self {
         Admin { generation, metrics, settled, stopping, listeners, orders }
@@ -89,7 +89,7 @@ impl Admin {
                 Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
             },
             "/api/v1/pools" => json(&api::pools(&self.generation.load())),
-            "/api/v1/listeners" => json(&self.listeners),
+            "/api/v1/listeners" => json(&**self.listeners.load()),
             _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
         }
     }

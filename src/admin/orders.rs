@@ -17,8 +17,17 @@ pub enum Order {
     Reload(Option<PathBuf>, Reply<Receipt>),
     /// Say what a reload of this text would do.
     Plan(Candidate, Reply<Receipt>),
-    /// Hand over to the program that is there now.
-    Upgrade(Reply<Handover>),
+    /// Hand over to this successor.
+    Upgrade(Successor, Reply<Handover>),
+}
+
+/// Who is to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// The program that is there now, to be started.
+    Start,
+    /// A process that somebody has started with `-u`.
+    Waiting,
 }
 
 /// Whom to tell how it ended.

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::drain::error;
-use super::{Candidate, Order, Orders, Page, Refusal, guard, json};
+use super::{Candidate, Order, Orders, Page, Refusal, Successor, guard, json};
 
 /// A configuration of tens of thousands of routes, and an end to whatever is longer.
 const MAX_PLAN: usize = 64 << 20;
@@ -63,7 +63,7 @@ impl Target {
                 Err(page) => page,
             },
             Target::Upgrade => match body.trim_ascii() {
-                b"" | b"{}" => page(orders.place(Order::Upgrade).await),
+                b"" | b"{}" => page(orders.place(|reply| Order::Upgrade(Successor::Start, reply)).await),
                 _ => error(StatusCode::BAD_REQUEST, "there are no options: the body must be empty or {}"),
             },
         }

@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use log::error;
+use log::{error, info, warn};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
+use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
-use crate::admin::{Candidate, Order, Receipt, Refusal};
+use super::stop::Stop;
+use super::systemd;
+use super::upgrade::{HandOver, How, Program, Ready, hand_over};
+use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -24,11 +29,22 @@ struct Desk {
     orders: mpsc::Receiver<Order>,
     reloader: Reloader,
     metrics: Arc<Metrics>,
+    stop: Arc<Stop>,
+    program: Program,
+    watch: FileWatch,
 }
 
 impl Control {
-    pub(super) fn new(orders: mpsc::Receiver<Order>, reloader: Reloader, metrics: Arc<Metrics>) -> Self {
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics })) }
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        reloader: Reloader,
+        metrics: Arc<Metrics>,
+        stop: Arc<Stop>,
+        program: Program,
+    ) -> Self {
+        let mut watch = FileWatch::default();
+        watch.loaded(reloader.config().file.as_deref().and_then(stamp));
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch })) }
     }
 }
 
@@ -45,6 +61,7 @@ impl BackgroundService for Control {
                     Some(order) => desk.execute(order).await,
                     None => return,
                 },
+                () = tokio::time::sleep(EVERY), if desk.reloader.config().watch => desk.look_at_file().await,
             }
         }
     }
@@ -60,21 +77,38 @@ impl Desk {
             Order::Plan(candidate, reply) => {
                 let _ = reply.send(self.plan(candidate).await);
             }
-            Order::Upgrade(reply) => {
-                let _ = reply.send(Err(Refusal::Failed("an upgrade in place is not supported yet".to_owned())));
+            Order::Upgrade(successor, reply) => {
+                let done = self.upgrade(successor).await;
+                let serves = done.as_ref().ok().map(|handover| handover.to);
+                let _ = reply.send(done);
+                if let Some(successor) = serves {
+                    self.stop.hand_over(successor);
+                }
             }
         }
     }
 
+    /// Load the file if it has changed.
+    async fn look_at_file(&mut self) {
+        let now = self.reloader.config().file.as_deref().and_then(stamp);
+        if self.watch.look(now) {
+            info!("the configuration file has changed");
+            // What comes of it is logged.
+            let _ = self.reload(None).await;
+        }
+    }
+
     async fn reload(&mut self, expected: Option<&Path>) -> Result<Receipt, Refusal> {
-        let done = match self.own_file(expected) {
-            Ok(file) => match Config::load(&file) {
-                Ok(config) => self.reloader.reload(config).await,
-                Err(e) => Err(Refusal::Config(e)),
-            },
-            Err(refusal) => Err(refusal),
+        let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
+        // Ahead of reading: what is written meanwhile is seen as a change.
+        self.watch.loaded(stamp(&file));
+        systemd::reloading();
+        let done = match Config::load(&file) {
+            Ok(config) => self.reloader.reload(config).await,
+            Err(e) => Err(Refusal::Config(e)),
         };
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
+        systemd::ready();
         if let Err(refusal) = &done {
             error!("not reloaded, serving on as before: {refusal}");
         }
@@ -84,6 +118,39 @@ impl Desk {
     async fn plan(&mut self, candidate: Candidate) -> Result<Receipt, Refusal> {
         let config = Config::parse(&candidate.text, Some(&candidate.file)).map_err(Refusal::Config)?;
         Ok(self.reloader.plan(config).await?.receipt)
+    }
+
+    async fn upgrade(&mut self, successor: Successor) -> Result<Handover, Refusal> {
+        let done = self.hand_over(successor).await;
+        match &done {
+            Ok(handover) => info!("process {} serves now: {}", handover.to, handover.what),
+            Err(why) => {
+                self.metrics.process().upgraded(false);
+                error!("not upgraded, serving on as before: {why}");
+            }
+        }
+        done.map_err(Refusal::Failed)
+    }
+
+    async fn hand_over(&self, successor: Successor) -> Result<Handover, String> {
+        let config = self.reloader.config();
+        let pools: Vec<_> = self.reloader.generation().pools.iter().map(|pool| pool.save()).collect();
+        let backends: usize = pools.iter().map(|pool| pool.backends.len()).sum();
+        let what = HandOver {
+            sockets: self.stop.sockets().map_err(|e| e.to_string())?,
+            pools,
+            upgrade_sock: config.server.upgrade_sock.clone().into(),
+            limit: config.upgrade_timeout,
+        };
+        let how = match successor {
+            Successor::Start => How::Start(self.program.clone()),
+            Successor::Waiting => How::Waiting,
+        };
+        let ready = spawn_blocking(move || hand_over(what, how)).await.map_err(|e| e.to_string())??;
+        let Ready { pid, adopted, opened, closed } = ready;
+        let what =
+            format!("{adopted} sockets handed over, {opened} opened, {closed} closed; {backends} backends known");
+        Ok(Handover { from: std::process::id(), to: pid, what })
     }
 
     /// The file that the process runs, which must be the one that is `expected`: to take any other would let whoever reaches the

@@ -6,13 +6,18 @@ use std::path::PathBuf;
 
 use ring::digest::{Context, SHA256};
 
-use crate::config::{Pool, Probe};
+use crate::config::{Listener, Pool, Probe};
 
 /// A digest of what stands in the files that a pool names; empty if it names none.
 pub(super) fn of_pool(pool: &Pool, ca_file: Option<&str>) -> Vec<u8> {
     let secret = pool.sticky.as_ref().and_then(|sticky| sticky.secret_file.clone());
     let authorities = pool.health_check.as_ref().and_then(|check| authorities(&check.probe, ca_file));
     digest(secret.into_iter().chain(authorities))
+}
+
+/// The same of a listener.
+pub(super) fn of_listener(listener: &Listener) -> Vec<u8> {
+    digest(listener.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]))
 }
 
 /// The same of a probe.

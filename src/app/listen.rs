@@ -1,54 +1,97 @@
 //! Listening sockets, bound before anything else starts.
 //!
 //! Pingora binds in a task: a port that is taken costs it thirty seconds of trying and then a panic that leaves the process
-//! up and deaf. So we bind first, and hand the sockets to pingora by the table through which an upgrade inherits them.
+//! up and deaf. So we bind first, and hand the sockets to pingora by the table through which it inherits them. We keep a
+//! handle of each: to pass it on to a successor, or to serve on with it.
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use async_trait::async_trait;
-use log::error;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
+use rustix::net::sockopt::socket_acceptconn;
 
 use crate::config::{ListenAddress, ListenerTls};
 
 /// A bound address.
+#[derive(Debug)]
 pub(super) struct Socket {
+    /// As a configuration wrote it.
+    pub(super) written: ListenAddress,
     /// With the port that the system chose, where the configuration left it open.
     pub(super) address: ListenAddress,
-    /// Absent when a running process is to hand it over.
-    bound: Option<OwnedFd>,
+    bound: OwnedFd,
 }
 
-/// Bind an address, or leave that to the process that we take over from.
-pub(super) fn bind(address: &ListenAddress, take_over: bool) -> io::Result<Socket> {
-    let (address, bound) = match address {
-        _ if take_over => (address.clone(), None),
+impl Socket {
+    /// One that somebody else has bound.
+    ///
+    /// # Errors
+    /// That it is none, or does not listen.
+    pub(super) fn adopt(bound: OwnedFd) -> io::Result<Self> {
+        if !socket_acceptconn(&bound)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen"));
+        }
+        let name = rustix::net::getsockname(&bound)?;
+        let address = if let Ok(address) = SocketAddr::try_from(name.clone()) {
+            TcpListener::from(bound.try_clone()?).set_nonblocking(true)?;
+            ListenAddress::Tcp(address)
+        } else {
+            let listener = UnixListener::from(bound.try_clone()?);
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            let path = address.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
+            ListenAddress::Unix(path.to_path_buf())
+        };
+        rustix::io::fcntl_setfd(&bound, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(Socket { written: address.clone(), address, bound })
+    }
+
+    /// Another handle of the same socket.
+    pub(super) fn share(&self) -> io::Result<Self> {
+        Ok(Socket { written: self.written.clone(), address: self.address.clone(), bound: self.bound.try_clone()? })
+    }
+
+    /// The socket itself.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.bound
+    }
+}
+
+/// Bind an address.
+pub(super) fn bind(written: &ListenAddress) -> io::Result<Socket> {
+    let (address, bound) = match written {
         ListenAddress::Tcp(address) => {
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
-            (ListenAddress::Tcp(listener.local_addr()?), Some(listener.into()))
+            (ListenAddress::Tcp(listener.local_addr()?), listener.into())
         }
         ListenAddress::Unix(path) => {
             let listener = bind_unix(path)?;
             listener.set_nonblocking(true)?;
-            (address.clone(), Some(listener.into()))
+            (written.clone(), listener.into())
         }
     };
-    Ok(Socket { address, bound })
+    Ok(Socket { written: written.clone(), address, bound })
+}
+
+/// Take the socket for an address out of those that somebody else has bound.
+pub(super) fn take(written: &ListenAddress, sockets: &mut Vec<Socket>) -> Option<Socket> {
+    let find = |same: fn(&Socket) -> &ListenAddress| sockets.iter().position(|socket| same(socket) == written);
+    let found = find(|socket| &socket.written).or_else(|| find(|socket| &socket.address))?;
+    Some(sockets.remove(found))
 }
 
 /// Bind a socket file. One that nobody listens on is left over and replaced; anything else that is there stays.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
@@ -60,43 +103,6 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// A pingora service that is given its sockets, and that ends the process if it cannot listen.
-pub(super) struct Listening<A> {
-    name: String,
-    service: Option<Service<A>>,
-    sockets: Vec<Socket>,
-    threads: Option<usize>,
-}
-
-impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
-    pub(super) fn new(name: &str, app: A, threads: Option<usize>) -> Self {
-        Listening {
-            name: name.to_owned(),
-            service: Some(Service::new(name.to_owned(), app)),
-            sockets: Vec::new(),
-            threads,
-        }
-    }
-
-    /// Serve on this socket, too.
-    pub(super) fn add(&mut self, socket: Socket, tls: Option<&ListenerTls>) -> pingora_core::Result<()> {
-        if let Some(service) = &mut self.service {
-            match (&socket.address, tls) {
-                (ListenAddress::Tcp(address), None) => service.add_tcp(&address.to_string()),
-                (ListenAddress::Tcp(address), Some(tls)) => {
-                    let (certificate, key) = (tls.certificate.to_string_lossy(), tls.key.to_string_lossy());
-                    let mut settings = TlsSettings::intermediate(&certificate, &key)?;
-                    settings.enable_h2();
-                    service.add_tls_with_settings(&address.to_string(), None, settings);
-                }
-                (ListenAddress::Unix(path), _) => service.add_uds(&path.to_string_lossy(), None),
-            }
-        }
-        self.sockets.push(socket);
-        Ok(())
-    }
-}
-
 /// The name under which pingora looks for an inherited socket.
 fn key(address: &ListenAddress) -> String {
     match address {
@@ -105,35 +111,39 @@ fn key(address: &ListenAddress) -> String {
     }
 }
 
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> PingoraService for Listening<A> {
-    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
-        if let Some(table) = &fds {
-            let mut table = table.lock();
-            for socket in self.sockets.drain(..) {
-                if let Some(bound) = socket.bound {
-                    table.add(key(&socket.address), bound.into_raw_fd());
-                }
+/// Ready to serve on one socket, by pingora's service for that.
+pub(super) struct Opening<A> {
+    service: Service<A>,
+    /// Ours until we accept: what is not wanted after all is closed with it.
+    socket: Socket,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Opening<A> {
+    /// Get ready to serve `app` on this socket.
+    ///
+    /// # Errors
+    /// That the certificate is not usable.
+    pub(super) fn new(app: A, socket: Socket, tls: Option<&ListenerTls>) -> pingora_core::Result<Self> {
+        let key = key(&socket.address);
+        let mut service = Service::new(key.clone(), app);
+        match (&socket.address, tls) {
+            (ListenAddress::Tcp(_), None) => service.add_tcp(&key),
+            (ListenAddress::Tcp(_), Some(tls)) => {
+                let (certificate, key_file) = (tls.certificate.to_string_lossy(), tls.key.to_string_lossy());
+                let mut settings = TlsSettings::intermediate(&certificate, &key_file)?;
+                settings.enable_h2();
+                service.add_tls_with_settings(&key, None, settings);
             }
+            (ListenAddress::Unix(_), _) => service.add_uds(&key, None),
         }
-        let Some(mut service) = self.service.take() else { return };
-        let task = async move { service.start_service(fds, shutdown, listeners_per_fd).await };
-        if tokio::spawn(task).await.is_err() {
-            // The panic itself has been logged. A process that looks alive and does not listen is worse than none.
-            error!("{} cannot listen: stopping", self.name);
-            std::process::exit(1);
-        }
+        Ok(Opening { service, socket })
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn threads(&self) -> Option<usize> {
-        self.threads
-    }
-
-    fn listen_addresses(&self) -> Option<Vec<String>> {
-        Some(self.sockets.iter().map(|socket| key(&socket.address)).collect())
+    /// Accept until `stop`; returns when no more is accepted. Panics if pingora cannot listen.
+    pub(super) async fn accept(mut self, stop: ShutdownWatch, tasks: usize) {
+        // A table of its own for each: pingora's never forgets a socket, and would close one that is not its any more.
+        let fds = ListenFds::new(parking_lot::Mutex::new(pingora_core::server::Fds::new()));
+        fds.lock().add(key(&self.socket.address), self.socket.bound.into_raw_fd());
+        self.service.start_service(Some(fds), stop, tasks).await;
     }
 }

@@ -1,133 +1,164 @@
-//! Signals, and an end that comes as soon as nothing is in flight.
+//! The end of a process: by a signal, or because a successor serves in its place.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use log::{info, warn};
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
-use pingora_core::services::background::BackgroundService;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use log::info;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::admin::{Order, Orders};
-use crate::proxy::Generation;
+use super::admin_service::AdminPort;
+use super::listen::Socket;
+use super::listeners::Listeners;
+use super::systemd;
+use crate::config::Config;
+use crate::proxy::{Phase, Traffic};
+
+/// How long requests in flight may take to finish when the configuration does not say. Pingora's own default is 300 s, more
+/// than any supervisor waits before it kills.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// The same for those that a process still has that has handed over: nobody waits for it. As pingora's.
+const HANDED_OVER_LIMIT: Duration = Duration::from_secs(300);
 
 /// How often a stopping process looks whether it is done.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How many looks in a row must find nothing: a request whose header is being read does not count yet.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How many looks in a row must find nothing: a connection counts a moment after it was accepted.
 const QUIET_LOOKS: u32 = 4;
+/// How long connections without a request may take to close: what was answered last may still be on its way, and a client of
+/// HTTP/2 is asked whether it has sent anything.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long clients of tunnels may take to say goodbye when time is up.
+const GOODBYE: Duration = Duration::from_secs(2);
 
-/// TERM and INT stop gracefully, a second one at once; QUIT hands over to a process started with `-u`. No other ends it.
-pub(super) struct Signals {
-    /// Where a process started with `-u` waits.
-    pub(super) upgrade_sock: String,
-    pub(super) orders: Orders,
+/// How long the steps of an end may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    /// From `/readyz`'s 503 until no more connections are accepted.
+    delay: Duration,
+    /// What is in flight when the process is told to stop.
+    stop: Duration,
+    /// What is in flight when a successor serves.
+    handed_over: Duration,
 }
 
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (Some(mut term), Some(mut int), Some(mut quit), Some(mut hup), Some(mut usr1), Some(mut usr2)) = (
-            listen(SignalKind::terminate()),
-            listen(SignalKind::interrupt()),
-            listen(SignalKind::quit()),
-            listen(SignalKind::hangup()),
-            listen(SignalKind::user_defined1()),
-            listen(SignalKind::user_defined2()),
-        ) else {
-            return std::future::pending().await;
-        };
-        loop {
-            tokio::select! {
-                _ = term.recv() => break,
-                _ = int.recv() => break,
-                _ = quit.recv() => {
-                    if successor_waits(&self.upgrade_sock) {
-                        return ShutdownSignal::GracefulUpgrade;
-                    }
-                    warn!("QUIT: no process started with -u waits on {}, serving on", self.upgrade_sock);
-                }
-                // The default of each of these is to end the process.
-                _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
-                _ = usr1.recv() => warn!("USR1: log files are not reopened yet, serving on as before"),
-                _ = usr2.recv() => warn!("USR2: an upgrade in place is not supported yet, serving on as before"),
-            }
+impl Times {
+    /// What a configuration says.
+    pub(super) fn of(config: &Config) -> Self {
+        let (graceful, grace) = (config.server.graceful_shutdown_timeout_seconds, config.server.grace_period_seconds);
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        Times {
+            delay: config.stop_delay,
+            stop: seconds(graceful.or(grace)).unwrap_or(STOP_LIMIT),
+            handed_over: seconds(grace).unwrap_or(HANDED_OVER_LIMIT),
         }
-        info!("stopping: no new connections, what is in flight is finished");
-        ShutdownSignal::GracefulTerminate
     }
 }
 
-/// Whether somebody listens there. Pingora would stop either way; and to connect would take the place of the hand-over.
-fn successor_waits(upgrade_sock: &str) -> bool {
-    /// `SO_ACCEPTCON`, as the kernel prints a socket's flags.
-    const LISTENING: &str = "00010000";
-    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    sockets.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        fields.nth(3) == Some(LISTENING) && line.ends_with(&format!(" {upgrade_sock}"))
-    })
-}
-
-fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind).map_err(|e| warn!("cannot listen for signals: {e}")).ok()
-}
-
-/// Ends a stopping process early. Pingora would sleep through its whole grace period, even with nothing to do, and deaf to
-/// a second signal.
+/// Ends a process in good order.
 pub(super) struct Stop {
-    generation: Arc<ArcSwap<Generation>>,
+    listeners: Listeners,
+    admin: Mutex<Option<AdminPort>>,
+    traffic: Arc<Traffic>,
     stopping: watch::Sender<bool>,
-}
-
-#[async_trait]
-impl BackgroundService for Stop {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        // An error means that nobody can ask for a stop any more: the process is at its end.
-        if shutdown.wait_for(|stopping| *stopping).await.is_err() {
-            return;
-        }
-        self.stopping.send_replace(true);
-        tokio::select! {
-            () = self.drained() => info!("stopped: nothing is in flight"),
-            () = second_signal() => info!("stopped at once: a second signal"),
-        }
-        std::process::exit(0);
-    }
+    handed_over: watch::Sender<bool>,
+    times: ArcSwap<Times>,
 }
 
 impl Stop {
-    pub(super) fn new(generation: Arc<ArcSwap<Generation>>) -> Self {
-        Stop { generation, stopping: watch::Sender::new(false) }
+    pub(super) fn new(
+        listeners: Listeners,
+        admin: Option<AdminPort>,
+        traffic: Arc<Traffic>,
+        stopping: watch::Sender<bool>,
+        times: Times,
+    ) -> Self {
+        let (admin, handed_over) = (Mutex::new(admin), watch::Sender::new(false));
+        Stop { listeners, admin, traffic, stopping, handed_over, times: ArcSwap::from_pointee(times) }
     }
 
-    /// Turns true when the process begins to stop.
-    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
-        self.stopping.subscribe()
+    /// Handles of every socket that is listened on, the admin pages' last.
+    pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
+        let mut sockets = self.listeners.sockets()?;
+        if let Some(admin) = &*self.admin.lock().unwrap_or_else(PoisonError::into_inner) {
+            sockets.push(admin.socket()?);
+        }
+        Ok(sockets)
     }
 
-    async fn drained(&self) {
-        let mut quiet = 0;
-        while quiet < QUIET_LOOKS {
-            tokio::time::sleep(LOOK_EVERY).await;
-            quiet = if self.in_flight() == 0 { quiet + 1 } else { 0 };
+    /// Take other times from now on.
+    pub(super) fn set_times(&self, times: Times) {
+        self.times.store(Arc::new(times));
+    }
+
+    /// Stop: say so, accept no more after a while, and return as soon as nothing is in flight, or the time is up.
+    pub(super) async fn stop(&self) {
+        let times = **self.times.load();
+        self.stopping.send_replace(true);
+        if !*self.handed_over.borrow() {
+            // Afterwards another process is the service, and it does not stop.
+            systemd::stopping();
+        }
+        if !times.delay.is_zero() {
+            info!("stopping: accepting for another {:?}, for others to notice", times.delay);
+            self.listeners.leave();
+            sleep(times.delay).await;
+        }
+        info!("stopping: no new connections, what is in flight is finished");
+        self.listeners.close(Phase::Ending);
+        match timeout(times.stop, self.drained()).await {
+            Ok(()) => info!("stopped: nothing is in flight"),
+            Err(_) => self.cut_off(times.stop),
         }
     }
 
-    fn in_flight(&self) -> usize {
-        self.generation.load().in_flight.load(Relaxed)
+    /// This successor serves.
+    pub(super) fn hand_over(&self, successor: u32) {
+        systemd::replaced_by(successor);
+        // Here, at once, and not by whoever waits for that: from now on this process is not to accept any more.
+        self.listeners.close(Phase::Closing);
+        if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            admin.close();
+        }
+        self.handed_over.send_replace(true);
     }
-}
 
-async fn second_signal() {
-    let (Some(mut term), Some(mut int)) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    /// Resolves when a successor serves.
+    pub(super) async fn handed_over(&self) {
+        let mut handed_over = self.handed_over.subscribe();
+        // An error would be our own end.
+        let _ = handed_over.wait_for(|handed_over| *handed_over).await;
+    }
+
+    /// A successor serves: return as soon as nothing is in flight, or the time is up.
+    pub(super) async fn leave(&self) {
+        let limit = self.times.load().handed_over;
+        // Whoever has asked for it has to get the answer.
+        sleep(LAST_WORDS).await;
+        if timeout(limit, self.drained()).await.is_err() {
+            self.listeners.close(Phase::Ending);
+            if timeout(GOODBYE, self.drained()).await.is_err() {
+                return self.cut_off(limit);
+            }
+        }
+        info!("ended: nothing is in flight");
+    }
+
+    fn cut_off(&self, limit: Duration) {
+        info!("stopped after {limit:?}: {} requests in flight are cut off", self.traffic.requests());
+    }
+
+    /// Resolves when nothing is in flight.
+    async fn drained(&self) {
+        let (mut quiet, mut since) = (0, Instant::now());
+        while quiet < QUIET_LOOKS {
+            sleep(LOOK_EVERY).await;
+            if self.traffic.requests() > 0 {
+                since = Instant::now();
+            }
+            let done = self.traffic.connections() == 0 || since.elapsed() >= LAST_WORDS;
+            quiet = if done { quiet + 1 } else { 0 };
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Failure;
 
 /// What a backend was ejected for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Cause {
     /// So many failures of any kind, and no success between them.
     Failures {

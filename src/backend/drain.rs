@@ -36,6 +36,11 @@ impl Causes {
         set(&mut self.weight, zero, now)
     }
 
+    /// Since when an operator wants it to drain.
+    pub(super) fn operator(self) -> Option<u64> {
+        self.operator
+    }
+
     /// Since when it drains, whatever the cause.
     pub(super) fn since(self) -> Option<u64> {
         self.operator.into_iter().chain(self.weight).min()
@@ -105,6 +110,17 @@ impl BackendState {
             }
         }
         news
+    }
+
+    /// Whether what is under way on it is to be cut off: it was removed, and has had its time.
+    #[inline]
+    pub fn cut(&self) -> bool {
+        self.cut.load(Relaxed)
+    }
+
+    /// Cut off what is under way on it. Says whether anything is.
+    pub(crate) fn cut_off(&self) -> bool {
+        !self.cut.swap(true, Relaxed) && self.in_flight() > 0
     }
 
     /// Whom to wake if a probe of it should not wait for its turn.

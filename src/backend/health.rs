@@ -10,7 +10,7 @@ pub struct Thresholds {
 }
 
 /// What active checks have shown of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Health {
     /// Not probed yet: not admitted, and the first probe alone decides.
     Unprobed,

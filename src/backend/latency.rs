@@ -67,6 +67,18 @@ impl Latency {
         });
     }
 
+    /// The average, and how long ago that was, in milliseconds.
+    pub(super) fn save(&self, now: u32) -> Option<(f32, u32)> {
+        unpack(self.0.load(Relaxed)).map(|(average, at)| (average, now.wrapping_sub(at)))
+    }
+
+    /// Know what was known so long ago.
+    pub(super) fn restore(&self, average: f32, age: u32, now: u32) {
+        if average.is_finite() && average >= 1.0 {
+            self.0.store(pack(average, now.wrapping_sub(age)), Relaxed);
+        }
+    }
+
     /// Know nothing again.
     pub(super) fn forget(&self) {
         self.0.store(0, Relaxed);

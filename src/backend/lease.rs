@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 /// What a backend did wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Failure {
     /// It could not be reached, or not in time.
     Connect,

@@ -4,6 +4,8 @@
 //! new [`Snapshot`] is built to the side and swapped in, and whoever derives something from it, like the schedule of a round
 //! robin, is told before that. So a pick finds everything done.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,8 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, Extensions};
 
 use super::spare::readmit_if_needed;
-use super::{Attributes, BackendState, Member, Policy, PoolState, Snapshot};
+use super::{Attributes, BackendState, Member, Policy, PoolState, SavedBackend, Snapshot};
+use crate::config::Ejection;
 
 /// How long the state of a backend is kept that has gone: name servers that give a part of a long list in each answer bring
 /// the same addresses back within minutes.
@@ -33,6 +36,8 @@ struct Change {
     policy: Policy,
     subscribers: Vec<Subscriber>,
     departed: Vec<(Instant, Arc<BackendState>)>,
+    /// Who is known from a predecessor, and has not come yet.
+    expected: HashMap<String, SavedBackend>,
     /// Whose states are to be gone on with, until the first backends are known.
     inherited: Option<Inherited>,
 }
@@ -48,7 +53,8 @@ impl Roster {
     /// An empty roster.
     pub fn new(policy: Policy) -> Arc<Self> {
         let pool = PoolState::new(policy.max_in_flight, policy.concurrency);
-        let change = Change { policy, subscribers: Vec::new(), departed: Vec::new(), inherited: None };
+        let change =
+            Change { policy, subscribers: Vec::new(), departed: Vec::new(), inherited: None, expected: HashMap::new() };
         Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool: Arc::new(pool) })
     }
 
@@ -62,6 +68,7 @@ impl Roster {
             policy,
             subscribers: Vec::new(),
             departed: change.departed.clone(),
+            expected: change.expected.clone(),
             inherited: Some(Inherited { snapshot: self.snapshot.load_full(), checked }),
         };
         Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(next), pool: Arc::clone(&self.pool) })
@@ -71,6 +78,11 @@ impl Roster {
     #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// The same, to hold on to.
+    pub(crate) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// What the backends have in common.
@@ -91,7 +103,8 @@ impl Roster {
         let mut change = self.change();
         let inherited = change.inherited.take();
         let old = inherited.as_ref().map_or_else(|| self.snapshot.load_full(), |from| Arc::clone(&from.snapshot));
-        let members: Vec<Member> = backends.into_iter().map(|backend| self.member(backend, &old, &change)).collect();
+        let members: Vec<Member> =
+            backends.into_iter().map(|backend| self.member(backend, &old, &mut change)).collect();
         match inherited {
             Some(from) if !from.checked => members.iter().for_each(|member| member.state.trust()),
             None if members == old.members() => return false,
@@ -124,21 +137,51 @@ impl Roster {
         Some(Member { backend: Arc::new(backend), attributes: Attributes::default(), state })
     }
 
+    /// What a successor should know of everybody who is here, or is drained and away.
+    pub(crate) fn save(&self, rules: &Ejection) -> Vec<SavedBackend> {
+        let change = self.change();
+        let snapshot = self.load();
+        let here = snapshot.members().iter().map(|member| &member.state);
+        let away = change.departed.iter().map(|(_, state)| state);
+        let drained = away.filter(|state| state.drain().is_some_and(|drain| drain.operator.is_some()));
+        here.chain(drained).map(|state| state.save(rules)).collect()
+    }
+
+    /// Know of these backends, when they come, what a predecessor knew.
+    pub(crate) fn expect(&self, saved: Vec<SavedBackend>) {
+        self.change().expected.extend(saved.into_iter().map(|saved| (saved.address.clone(), saved)));
+    }
+
     /// Take an operator's drain of one of ours back; its health begins anew. Says whether it had one; the caller then refreshes.
     pub(crate) fn end_drain(&self, state: &BackendState) -> bool {
         let initial = self.change().policy.initial;
         state.end_drain(initial)
     }
 
-    fn member(&self, backend: &Backend, old: &Snapshot, change: &Change) -> Member {
+    /// Cut off what is still under way on those that left so long ago; says on whom that was.
+    pub(crate) fn cut_departed(&self, after: Duration) -> Vec<Arc<BackendState>> {
+        let now = Instant::now();
+        let departed = self.change().departed.clone();
+        let due = departed.into_iter().filter(|(since, _)| now - *since >= after).map(|(_, state)| state);
+        due.filter(|state| state.cut_off()).collect()
+    }
+
+    fn member(&self, backend: &Backend, old: &Snapshot, change: &mut Change) -> Member {
         let (backend, attributes) = without_attributes(backend);
         let state = match (old.find(&backend.addr), change.find_departed(&backend.addr)) {
             (Some(state), _) => Arc::clone(state),
             (None, Some(state)) => {
                 state.forget_health(change.policy.initial);
+                state.cut.store(false, Relaxed);
                 Arc::clone(state)
             }
-            (None, None) => Arc::new(BackendState::new(backend.addr.clone(), change.policy.initial, &self.pool)),
+            (None, None) => {
+                let state = BackendState::new(backend.addr.clone(), change.policy.initial, &self.pool);
+                if let Some(saved) = change.expected.remove(state.label()) {
+                    state.restore(&saved);
+                }
+                Arc::new(state)
+            }
         };
         Member { backend: Arc::new(backend), attributes, state }
     }

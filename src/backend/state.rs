@@ -56,6 +56,8 @@ pub struct BackendState {
     pub(super) overtaken: AtomicU64,
     /// How often it was ejected, by cause.
     pub(super) ejections: [AtomicU64; Cause::WORDS.len()],
+    /// It was removed so long ago that what is under way on it is to end.
+    pub(super) cut: AtomicBool,
 }
 
 /// The inputs of [`BackendState::eligible`].
@@ -96,6 +98,7 @@ impl BackendState {
             took: Histogram::default(),
             overtaken: AtomicU64::new(0),
             ejections: Default::default(),
+            cut: AtomicBool::new(false),
         }
     }
 

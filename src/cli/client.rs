@@ -39,7 +39,17 @@ pub(super) fn post(admin: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), Stri
 
 /// POST to a page that has the process do something as a whole, and wait until it is done: its status and body.
 pub(super) fn order(admin: SocketAddr, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), String> {
-    ask(admin, "POST", path, body, ORDER_LIMIT)
+    order_within(admin, path, body, ORDER_LIMIT)
+}
+
+/// The same, within this time.
+pub(super) fn order_within(
+    admin: SocketAddr,
+    path: &str,
+    body: Vec<u8>,
+    limit: Duration,
+) -> Result<(u16, Vec<u8>), String> {
+    ask(admin, "POST", path, body, limit)
 }
 
 fn ask(admin: SocketAddr, method: &str, path: &str, body: Vec<u8>, limit: Duration) -> Result<(u16, Vec<u8>), String> {

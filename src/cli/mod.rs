@@ -9,6 +9,7 @@ mod drain;
 mod reload;
 mod run;
 mod status;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,6 +79,8 @@ enum Command {
     Reload(reload::ReloadArguments),
     /// Say what a reload of a configuration file would do; exit code 3 if there are changes
     Plan(reload::PlanArguments),
+    /// Replace the running process by the program that is there now; returns when that serves
+    Upgrade(upgrade::Arguments),
     /// Send a backend of the running process no new work; --wait until what it has is done
     Drain(drain::Arguments),
     /// Send a backend that was drained work again; --wait until it gets it
@@ -101,6 +104,7 @@ pub fn main(extend: impl Fn(App) -> App) -> ExitCode {
         Some(Command::Status { conf, admin, json }) => status::status(conf.as_deref(), admin, json),
         Some(Command::Reload(arguments)) => reload::reload(&arguments),
         Some(Command::Plan(arguments)) => reload::plan(&arguments),
+        Some(Command::Upgrade(arguments)) => upgrade::upgrade(&arguments),
         Some(Command::Drain(arguments)) => drain::run(drain::Goal::Drained, &arguments),
         Some(Command::Undrain(arguments)) => drain::run(drain::Goal::Admitted, &arguments),
         None => run::run(&arguments, &extend),

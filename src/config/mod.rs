@@ -43,6 +43,7 @@ mod yaml;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use pingora_core::server::configuration::ServerConf;
@@ -70,6 +71,10 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Pingora's own keys. `threads` defaults to the number of cores rather than to Pingora's 1.
     pub server: Arc<ServerConf>,
+    /// How long a process that is told to stop still accepts connections, for others to notice. Default none.
+    pub stop_delay: Duration,
+    /// How long a successor may take until it serves. Default [`Config::UPGRADE_TIMEOUT`].
+    pub upgrade_timeout: Duration,
     /// At least one.
     pub listeners: Vec<Listener>,
     /// Whose `X-Forwarded-*` and `X-Request-Id` are believed. Default nobody.
@@ -82,8 +87,15 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Default none.
     pub access_log: Option<AccessLog>,
+    /// Whether the file is loaded anew when it changes. Default `false`.
+    pub watch: bool,
     /// Where the admin pages are served; `None` is `admin: off`. Default `127.0.0.1:9901`.
     pub admin: Option<Admin>,
+}
+
+impl Config {
+    /// Time for the first probes of every pool, and for a machine that is busy.
+    pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// Where the access log goes.

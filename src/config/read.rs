@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use super::node::{Entry, Kind, Node};
 use super::read_listener::{access_log, admin, limits, listeners, trusted_proxies};
@@ -82,18 +83,25 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let routes = routes(&mut map, &pools);
     let access_log = access_log(&mut map);
     let admin = admin(&mut map, &listeners);
+    let watch = map.read("watch", false, Value::boolean);
+    let off_or = |value: &Value<'_>| if value.is_off() { Some(Duration::ZERO) } else { value.duration() };
+    let stop_delay = map.read("stop_delay", Duration::ZERO, off_or);
+    let upgrade_timeout = map.read("upgrade_timeout", Config::UPGRADE_TIMEOUT, Value::duration);
     let ours = map.allowed();
     let server = server(&mut map);
     map.done_with(&format!("; allowed here: {ours}, and Pingora's own, which conf/full.yaml lists"));
     Some(Config {
         file: file.map(Path::to_path_buf),
         server,
+        stop_delay,
+        upgrade_timeout,
         listeners,
         trusted_proxies,
         limits,
         pools: pools.into_iter().filter_map(|(_, pool)| pool).collect(),
         routes,
         access_log,
+        watch,
         admin,
     })
 }

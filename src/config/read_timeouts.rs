@@ -17,6 +17,7 @@ pub(super) fn pool_timeouts(value: &Value<'_>) -> Option<Timeouts> {
         idle: map.read("idle", default.idle, Value::duration),
         request: map.read("request", default.request, Value::duration),
         tunnel: map.read("tunnel", default.tunnel, Value::duration),
+        drain: map.read("drain", default.drain, Value::duration),
     };
     map.done();
     Some(timeouts)

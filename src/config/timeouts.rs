@@ -18,6 +18,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// How long an upgraded connection (a WebSocket) may stay silent. Default 1 h.
     pub tunnel: Duration,
+    /// How long what is under way at a backend may go on that has been removed, by a reload or by its source. Default 10 min.
+    pub drain: Duration,
 }
 
 impl Default for Timeouts {
@@ -29,6 +31,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(50),
             request: Duration::from_secs(60),
             tunnel: Duration::from_secs(3600),
+            drain: Duration::from_secs(600),
         }
     }
 }

@@ -109,6 +109,25 @@ impl Metrics {
         }
     }
 
+    /// Take a pool's series out that is no more. What still ends there is not seen any more.
+    pub(crate) fn forget(&self, name: &str) {
+        // An error says that there is none.
+        for class in CODE_CLASSES {
+            let _ = self.requests.remove_label_values(&[name, class]);
+        }
+        let _ = self.durations.remove_label_values(&[name]);
+        for reason in Reason::ALL {
+            let _ = self.failures.remove_label_values(&[name, reason.as_str()]);
+        }
+        let _ = self.retries.remove_label_values(&[name]);
+        for why in RetryDenied::ALL {
+            let _ = self.retries_denied.remove_label_values(&[name, why.as_str()]);
+        }
+        for result in Hedged::ALL {
+            let _ = self.hedges.remove_label_values(&[name, result.as_str()]);
+        }
+    }
+
     /// What happens to the process as a whole.
     pub(crate) fn process(&self) -> &ProcessMetrics {
         &self.process
@@ -182,6 +201,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_pool_that_is_no_more_has_no_series() {
+        let metrics = Metrics::new().unwrap();
+        let (gone, stays) = (metrics.pool("former"), metrics.pool("stays"));
+        metrics.forget("former");
+        gone.request(200, 0.003);
+        stays.request(200, 0.003);
+        let mut text = Vec::new();
+        metrics.encode(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains("former") && text.contains("stays"), "{text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) struct ProcessMetrics {
     last_successful: IntGauge,
     last_success: Gauge,
     generation: IntGauge,
+    upgrades: IntCounterVec,
 }
 
 impl ProcessMetrics {
@@ -31,13 +32,22 @@ impl ProcessMetrics {
                 "evenkeel_config_generation",
                 "How many configurations this process has served by, with this one.",
             )?,
+            upgrades: IntCounterVec::new(
+                Opts::new(
+                    "evenkeel_upgrades_total",
+                    "Upgrades: 1 success in a process that took over, failures in one that stayed.",
+                ),
+                &["result"],
+            )?,
         };
         registry.register(Box::new(metrics.reloads.clone()))?;
         registry.register(Box::new(metrics.last_successful.clone()))?;
         registry.register(Box::new(metrics.last_success.clone()))?;
         registry.register(Box::new(metrics.generation.clone()))?;
+        registry.register(Box::new(metrics.upgrades.clone()))?;
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
+            metrics.upgrades.with_label_values(&[result]);
         }
         metrics.serves(1);
         Ok(metrics)
@@ -51,6 +61,11 @@ impl ProcessMetrics {
             Some(number) => self.serves(number),
             None => self.last_successful.set(0),
         }
+    }
+
+    /// This process has taken another's place, or another has failed to take its.
+    pub(crate) fn upgraded(&self, success: bool) {
+        self.upgrades.with_label_values(&[if success { "success" } else { "failure" }]).inc();
     }
 
     fn serves(&self, generation: u64) {

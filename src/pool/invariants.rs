@@ -14,7 +14,7 @@ use pingora_load_balancing::{Backend, Extensions};
 use super::observer::Observer;
 use super::{Pick, Pool, PoolBuilder, Unavailable};
 use crate::backend::{Attributes, Failure, Lease, Member, Outcome, Policy, PoolState, Thresholds};
-use crate::config::{Choices, Decay, Ejection, LeastTime, Percent, TableSize, Zone};
+use crate::config::{self, Choices, Decay, Ejection, LeastTime, Percent, TableSize, Zone};
 use crate::metrics::Metrics;
 use crate::selection::{
     Algorithm, AtRandom, FewestInFlight, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
@@ -35,8 +35,10 @@ impl ServiceDiscovery for Scripted {
 }
 
 /// A pool under random events.
-struct World {
-    pool: Pool,
+struct World<'a> {
+    pool: Arc<Pool>,
+    /// The next generation's pool, in the place of this one if there is one.
+    build: Box<dyn Fn(PoolBuilder) -> Pool + 'a>,
     source: Scripted,
     random: fastrand::Rng,
     leases: Vec<Lease>,
@@ -45,22 +47,13 @@ struct World {
     trials: usize,
 }
 
-impl World {
-    fn new<A: Algorithm>(policies: bool, make: impl FnOnce(&Arc<PoolState>) -> A) -> Self {
-        let source = Scripted::default();
-        let mut builder = PoolBuilder::new("web", Box::new(source.clone()));
-        if policies {
-            builder = builder.policy(Policy {
-                zone: Some(Zone { name: "a".into(), minimum: Percent(70) }),
-                overflow: Percent(70),
-                slow_start: Some(Duration::from_millis(50)),
-                max_in_flight: Some(20),
-                ..Policy::default()
-            });
-        }
-        let pool = builder.algorithm(&Metrics::new().unwrap(), make);
+impl<'a> World<'a> {
+    fn new<A: Algorithm>(policies: bool, make: impl Fn(&Arc<PoolState>) -> A + 'a) -> Self {
+        let (source, metrics) = (Scripted::default(), Metrics::new().unwrap());
+        let build = Box::new(move |builder: PoolBuilder| builder.algorithm(&metrics, &make));
+        let pool = Arc::new(build(builder(&source, policies)));
         let (random, observer) = (fastrand::Rng::with_seed(SEED), Observer::default());
-        let mut world = World { pool, source, random, leases: Vec::new(), policies, observer, trials: 0 };
+        let mut world = World { pool, build, source, random, leases: Vec::new(), policies, observer, trials: 0 };
         world.pool.roster().pool().watch.begin(world.rules());
         (0..4).for_each(|_| world.change_backends());
         world
@@ -70,6 +63,7 @@ impl World {
     fn run(mut self, steps: usize, changes: usize) {
         for step in 0..steps {
             match self.random.usize(..changes) {
+                0 if self.random.u8(..8) == 0 => self.reload(),
                 0 if self.random.bool() => self.change_backends(),
                 0 => self.change_health(),
                 // More often than others: who is ejected is not left for long.
@@ -89,6 +83,22 @@ impl World {
             assert!(ejections > 0 && self.trials > 0, "{ejections} ejections and {} trials", self.trials);
         }
         self.leases.clear();
+        self.check_counts();
+    }
+
+    /// Another generation, which knows what the one before knew: leases of that go on.
+    fn reload(&mut self) {
+        let checked = PoolBuilder::health_check(
+            builder(&self.source, self.policies).succeed(&self.pool),
+            Arc::new(crate::health::TcpCheck),
+            &config::HealthCheck { initial: config::Initial::Up, ..config::HealthCheck::default() },
+        );
+        let known = self.members();
+        self.pool = Arc::new((self.build)(checked));
+        self.pool.discover().now_or_never().unwrap().unwrap();
+        let now = self.members();
+        assert_eq!(known.len(), now.len());
+        assert!(known.iter().zip(&now).all(|(before, after)| Arc::ptr_eq(&before.state, &after.state)));
         self.check_counts();
     }
 
@@ -199,6 +209,20 @@ impl World {
             assert_eq!(self.pool.roster().pool().in_flight(), self.leases.len());
         }
     }
+}
+
+fn builder(source: &Scripted, policies: bool) -> PoolBuilder {
+    let builder = PoolBuilder::new("web", Box::new(source.clone()));
+    if !policies {
+        return builder;
+    }
+    builder.policy(Policy {
+        zone: Some(Zone { name: "a".into(), minimum: Percent(70) }),
+        overflow: Percent(70),
+        slow_start: Some(Duration::from_millis(50)),
+        max_in_flight: Some(20),
+        ..Policy::default()
+    })
 }
 
 /// With and without policies. `changes` is how many steps there are for each change, by how long the table takes to build.

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::Pool;
 use super::adapt::adapt_for_ever;
-use super::observer::observe_for_ever;
+use super::observer::{cut_off_later, observe_for_ever};
 use super::prober::{Prober, Probers, Subscription};
 
 /// How long a failed first discovery may be away from its next try.
@@ -80,7 +80,16 @@ impl Keepers {
     /// End that for all pools but these. What is under way in the others goes on; the state of their backends stands still, but
     /// for what successors see of it.
     pub fn retain(&self, pools: &[Arc<Pool>]) {
-        self.kept().retain(|kept| pools.iter().any(|pool| Arc::ptr_eq(pool, &kept.pool)));
+        let (stay, go) = std::mem::take(&mut *self.kept())
+            .into_iter()
+            .partition::<Vec<_>, _>(|kept| pools.iter().any(|pool| Arc::ptr_eq(pool, &kept.pool)));
+        self.kept().extend(stay);
+        let succeeded = |gone: &Kept| pools.iter().any(|pool| Arc::ptr_eq(pool.roster.pool(), gone.pool.roster.pool()));
+        for gone in go.iter().filter(|gone| !succeeded(gone)) {
+            if let Some(runtime) = self.0.runtime.get() {
+                runtime.spawn(cut_off_later(Arc::clone(&gone.pool)));
+            }
+        }
     }
 
     /// The pools that are kept up to date.

@@ -21,6 +21,7 @@ mod queue;
 mod refresh;
 mod retries;
 mod rhythm;
+mod saved;
 mod service;
 mod sticky;
 mod watchdog;
@@ -46,9 +47,11 @@ pub use builder::PoolBuilder;
 pub(crate) use connections::CONNECTION_LIMIT;
 pub use keepers::{FirstRound, Keepers};
 pub use retries::Permit;
+pub use saved::SavedPool;
 pub(crate) use service::FIRST_ROUND;
 pub use service::PoolService;
 pub use sticky::{Secret, Stickiness};
+pub(crate) use sticky::{bytes_of_process, go_on_with};
 pub use watchdog::Overdue;
 
 /// A set of backends, and how to choose among them.

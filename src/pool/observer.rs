@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::{info, warn};
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -26,6 +27,7 @@ pub(super) async fn observe_for_ever(pool: Arc<Pool>) {
     loop {
         let ended = timeout_at(next, watch.called()).await.is_err();
         if ended {
+            say_cut(&pool, &pool.roster.cut_departed(pool.timeouts.drain));
             next = (next + window).max(Instant::now());
         }
         if observer.look(&pool, rules.as_ref(), ended) {
@@ -33,6 +35,23 @@ pub(super) async fn observe_for_ever(pool: Arc<Pool>) {
             let pool = Arc::clone(&pool);
             tokio::spawn(async move { pool.refresh().await });
         }
+    }
+}
+
+/// Cut off what is still under way on the backends of a pool that has been removed, when its time has passed.
+pub(super) async fn cut_off_later(pool: Arc<Pool>) {
+    tokio::time::sleep(pool.timeouts.drain).await;
+    let snapshot = pool.roster.load_full();
+    let mut cut: Vec<_> = snapshot.members().iter().map(|member| Arc::clone(&member.state)).collect();
+    cut.retain(|state| state.cut_off());
+    cut.extend(pool.roster.cut_departed(Duration::ZERO));
+    say_cut(&pool, &cut);
+}
+
+fn say_cut(pool: &Pool, cut: &[Arc<BackendState>]) {
+    for state in cut {
+        let (pool, drain) = (pool.name(), humantime::format_duration(pool.timeouts.drain));
+        warn!("pool {pool}: backend {} was removed {drain} ago: cutting {} off", state.label(), state.in_flight());
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use ring::hmac;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::backend::{BackendState, Lease, Roster, Snapshot};
 
@@ -36,12 +36,9 @@ impl Secret {
         Secret(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// A random one, the same as long as the process lives: cookies outlive a reload.
+    /// A random one, the same as long as the process lives: cookies outlive a reload. A successor has the same.
     pub fn of_process() -> Self {
-        static KEY: LazyLock<Option<hmac::Key>> =
-            LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
-        // Without the system's randomness TLS could not work either; 128 bits of another kind are better than an end.
-        Secret(KEY.clone().unwrap_or_else(|| hmac::Key::new(hmac::HMAC_SHA256, &fastrand::u128(..).to_be_bytes())))
+        Secret::new(bytes_of_process())
     }
 
     fn token(&self, pool: &str, backend: &str) -> Token {
@@ -57,6 +54,25 @@ impl Secret {
         let _ = BASE64_URL_SAFE_NO_PAD.encode_slice(digest, &mut token);
         token
     }
+}
+
+static OF_PROCESS: OnceLock<[u8; 32]> = OnceLock::new();
+
+/// What [`Secret::of_process`] is made of.
+pub(crate) fn bytes_of_process() -> &'static [u8; 32] {
+    OF_PROCESS.get_or_init(|| {
+        let mut bytes = [0; 32];
+        if SystemRandom::new().fill(&mut bytes).is_err() {
+            // TLS could not work without the system's randomness either; bits of another kind are better than an end.
+            bytes.fill_with(|| fastrand::u8(..));
+        }
+        bytes
+    })
+}
+
+/// Go on with what a predecessor's was made of. Only the first word counts, so say it before any pool is built.
+pub(crate) fn go_on_with(bytes: [u8; 32]) {
+    let _ = OF_PROCESS.set(bytes);
 }
 
 /// How a pool keeps clients on their backends.

@@ -75,6 +75,19 @@ impl Exchange {
         self.generation = generation;
     }
 
+    /// Whether its backend may still serve it.
+    ///
+    /// # Errors
+    /// That the backend was removed, and has had its time.
+    #[inline]
+    pub(super) fn still_served(&mut self) -> Result<()> {
+        if !self.ctx.lease.as_ref().is_some_and(|lease| lease.backend().cut()) {
+            return Ok(());
+        }
+        self.ctx.reason = Some(Reason::BackendRemoved);
+        Error::e_explain(ErrorType::InternalError, "its backend was removed")
+    }
+
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
         let headers = &session.req_header().headers;

@@ -4,6 +4,7 @@
 mod again;
 mod attempts;
 mod backoff;
+mod connection;
 mod deadline;
 mod exchange;
 mod failure;
@@ -36,6 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
 
+pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
 pub use generation::{Action, Generation, Route};
 
@@ -56,6 +58,7 @@ impl ProxyHttp for Proxy {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
+        connection::request_begins();
         Exchange::new(self.generation.load_full())
     }
 
@@ -105,6 +108,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let Some(body) = body else { return Ok(()) };
+        exchange.still_served()?;
         // A further attempt is given all of it again.
         let given = &mut exchange.ctx.attempt.body;
         *given += body.len() as u64;
@@ -236,7 +240,24 @@ impl ProxyHttp for Proxy {
         for filter in exchange.filters() {
             filter.response_filter(session, response, &mut exchange.ctx).await?;
         }
+        match response.status.as_u16() {
+            101 => connection::tunnel_begins(),
+            _ => connection::last_if_closing(session),
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if body.is_some() {
+            exchange.still_served()?;
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {

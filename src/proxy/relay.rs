@@ -8,6 +8,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::connection;
 use super::exchange::Exchange;
 use super::leg::{Leg, LegFailure};
 use super::race::left;
@@ -64,6 +65,9 @@ async fn relay(session: &mut Session, leg: &mut Leg, said: HttpTask) -> Result<(
     loop {
         while let Some(more) = (pieces.len() < PIECES).then(|| leg.next_if_any()).flatten() {
             pieces.push(more);
+        }
+        if pieces.iter().any(|piece| matches!(piece, HttpTask::Header(..))) {
+            connection::last_if_closing(session);
         }
         if session.write_response_tasks(std::mem::take(&mut pieces)).await? {
             return Ok(());

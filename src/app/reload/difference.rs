@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::Files;
 use super::found::Found;
 use crate::admin::{Change, Receipt};
 use crate::config::{self, Action, Config, HostMatch, Listener, Match, PathMatch, Pool, Route};
@@ -12,8 +13,7 @@ pub(super) struct Side<'a> {
     pub(super) config: &'a Config,
     /// The backends of each pool, in the order of the pools.
     pub(super) found: &'a [Vec<Found>],
-    /// What stands in the files that each pool names; differs if they do.
-    pub(super) files: &'a [Vec<u8>],
+    pub(super) files: &'a Files,
 }
 
 impl Side<'_> {
@@ -26,10 +26,13 @@ impl Side<'_> {
 pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
     let mut receipt = Receipt::default();
     pools(old, new, &mut receipt);
-    listeners(&old.config.listeners, &new.config.listeners, &mut receipt);
+    listeners(old, new, &mut receipt);
     routes(old.config, new.config, &mut receipt);
     let (before, after) = (old.config, new.config);
     let rest = [
+        ("stop_delay", before.stop_delay != after.stop_delay),
+        ("upgrade_timeout", before.upgrade_timeout != after.upgrade_timeout),
+        ("watch", before.watch != after.watch),
         ("limits", before.limits != after.limits),
         ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
         ("access_log", before.access_log != after.access_log),
@@ -47,7 +50,7 @@ fn pools(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
         let known = before.get(pool.name.as_str()).copied();
         let keys = known.map(|known| {
             let mut keys = pool_keys(&old.config.pools[known], pool);
-            if keys.is_empty() && old.files[known] != new.files[number] {
+            if keys.is_empty() && old.files.pools[known] != new.files.pools[number] {
                 keys.push("files");
             }
             keys
@@ -140,17 +143,36 @@ fn backend_keys(old: &Found, new: &Found) -> Vec<String> {
     differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()).collect()
 }
 
-fn listeners(old: &[Listener], new: &[Listener], receipt: &mut Receipt) {
-    let mut change = |listener: &Listener, change| {
-        receipt.listeners.count(Some(change));
-        let what = format!("listener {}", listener.address);
-        receipt.note(what.clone(), change, Vec::new());
-        let word = if change == Change::Added { "added" } else { "removed" };
-        receipt.needs_upgrade.push(format!("{what}: {word}"));
+fn listeners(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
+    let find = |side: &Side<'_>, listener: &Listener| {
+        side.config.listeners.iter().position(|other| other.address == listener.address)
     };
-    new.iter().filter(|listener| !old.contains(listener)).for_each(|listener| change(listener, Change::Added));
-    old.iter().filter(|listener| !new.contains(listener)).for_each(|listener| change(listener, Change::Removed));
-    receipt.listeners.kept = new.iter().filter(|listener| old.contains(listener)).count();
+    for (number, listener) in new.config.listeners.iter().enumerate() {
+        let (change, keys) = match find(old, listener) {
+            None => (Some(Change::Added), Vec::new()),
+            Some(known) => {
+                let keys = listener_keys((old, known), (new, number));
+                ((!keys.is_empty()).then_some(Change::Changed), keys)
+            }
+        };
+        receipt.listeners.count(change);
+        if let Some(change) = change {
+            receipt.note(format!("listener {}", listener.address), change, owned(&keys));
+        }
+    }
+    for listener in old.config.listeners.iter().filter(|listener| find(new, listener).is_none()) {
+        receipt.listeners.count(Some(Change::Removed));
+        receipt.note(format!("listener {}", listener.address), Change::Removed, Vec::new());
+    }
+}
+
+fn listener_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
+    let (was, is) = (&old.config.listeners[before], &new.config.listeners[after]);
+    let differs = [
+        ("tls", was.tls != is.tls || old.files.listeners[before] != new.files.listeners[after]),
+        ("h2c", was.h2c != is.h2c),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
 /// A route is the one that matches the same; two that do are in the order of the file.
@@ -226,6 +248,9 @@ fn written(matches: &Match) -> String {
     if host.is_empty() && path.is_empty() { "everything else".to_owned() } else { host + &path }
 }
 
+/// Those of pingora's keys that we read ourselves, whenever they are needed.
+const LIVE: [&str; 2] = ["grace_period_seconds", "graceful_shutdown_timeout_seconds"];
+
 /// What belongs to the process as such.
 fn process(old: &Config, new: &Config, receipt: &mut Receipt) {
     let keys =
@@ -238,6 +263,8 @@ fn process(old: &Config, new: &Config, receipt: &mut Receipt) {
     }
     for key in differ {
         receipt.note(key.clone(), Change::Changed, Vec::new());
-        receipt.needs_upgrade.push(key);
+        if !LIVE.contains(&key.as_str()) {
+            receipt.needs_upgrade.push(key);
+        }
     }
 }

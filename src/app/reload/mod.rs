@@ -17,7 +17,9 @@ use super::build::{Before, Filters, access_log, all, assemble, filters};
 use super::build_pool::{Tools, build_pool, source};
 use super::checks::Checks;
 use super::files;
+use super::listeners::Listeners;
 use super::registry::Registry;
+use super::stop::{Stop, Times};
 use crate::admin::{Receipt, Refusal};
 use crate::config::{self, Config, ConfigError, Mistake};
 use crate::discovery::Primed;
@@ -27,23 +29,47 @@ use crate::proxy::Generation;
 use difference::{Side, difference};
 use found::{Discovered, Found, discover, members};
 
+/// What a reload changes.
+pub(super) struct Live {
+    pub(super) generation: Arc<ArcSwap<Generation>>,
+    pub(super) keepers: Keepers,
+    pub(super) listeners: Listeners,
+    /// The addresses that the admin pages show, their own last.
+    pub(super) addresses: Arc<ArcSwap<Vec<String>>>,
+    pub(super) stop: Arc<Stop>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) checks: Checks,
+}
+
 /// Knows what is loaded, and how to load something else in its place.
 pub(super) struct Reloader {
     registry: Registry,
-    metrics: Arc<Metrics>,
-    generation: Arc<ArcSwap<Generation>>,
-    keepers: Keepers,
-    checks: Checks,
+    live: Live,
     config: Config,
-    /// Of each pool, what stands in the files that it names.
-    files: Vec<Vec<u8>>,
+    files: Files,
+}
+
+/// What stands in the files that a configuration names, of each pool and of each listener.
+struct Files {
+    pools: Vec<Vec<u8>>,
+    listeners: Vec<Vec<u8>>,
+}
+
+impl Files {
+    fn of(config: &Config) -> Self {
+        let ca_file = config.server.ca_file.as_deref();
+        Files {
+            pools: config.pools.iter().map(|pool| files::of_pool(pool, ca_file)).collect(),
+            listeners: config.listeners.iter().map(files::of_listener).collect(),
+        }
+    }
 }
 
 /// A configuration that can be put in place, and what that would do.
 pub(super) struct Plan {
     pub(super) receipt: Receipt,
     config: Config,
-    files: Vec<Vec<u8>>,
+    files: Files,
     pools: Vec<Planned>,
     filters: Filters,
 }
@@ -58,21 +84,19 @@ enum Planned {
 
 impl Reloader {
     /// One for a process that serves this generation of this configuration.
-    pub(super) fn new(
-        config: Config,
-        registry: Registry,
-        checks: Checks,
-        metrics: Arc<Metrics>,
-        generation: Arc<ArcSwap<Generation>>,
-        keepers: Keepers,
-    ) -> Self {
-        let files = files_of(&config);
-        Reloader { registry, metrics, generation, keepers, checks, config, files }
+    pub(super) fn new(config: Config, registry: Registry, live: Live) -> Self {
+        let files = Files::of(&config);
+        Reloader { registry, live, config, files }
     }
 
     /// The configuration that is loaded.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What serves.
+    pub(super) fn generation(&self) -> Arc<Generation> {
+        self.live.generation.load_full()
     }
 
     /// Find out what `config` would change, and whether it can be.
@@ -85,10 +109,10 @@ impl Reloader {
         if !mistakes.is_empty() {
             return Err(refuse(mistakes));
         }
-        let generation = self.generation.load_full();
-        let files = files_of(&config);
-        self.checks.renew();
-        let (pools, filters) = self.try_out(&config, &files, &generation).map_err(refuse)?;
+        let generation = self.live.generation.load_full();
+        let files = Files::of(&config);
+        self.live.checks.renew();
+        let (pools, filters) = self.try_out(&config, &files.pools, &generation).map_err(refuse)?;
         let mut warnings = Vec::new();
         let pools = self.find(&config, pools, &generation, &mut warnings).await?;
         let found: Vec<Vec<Found>> = pools.iter().map(Planned::found).collect();
@@ -120,8 +144,8 @@ impl Reloader {
         generation: &Generation,
     ) -> Result<(Vec<Tried>, Filters), Vec<Mistake>> {
         let metrics = Metrics::new().map_err(|e| vec![Mistake::new(config::Position::default(), "", e.to_string())])?;
-        let mut tools = Tools { registry: &self.registry, metrics: &metrics, checks: &mut self.checks };
-        let (before, known) = (&self.config, &self.files);
+        let mut tools = Tools { registry: &self.registry, metrics: &metrics, checks: &mut self.live.checks };
+        let (before, known) = (&self.config, &self.files.pools);
         let mut tried = |(pool, files): (&config::Pool, &Vec<u8>)| {
             let predecessor = before.pools.iter().position(|it| it.name == pool.name);
             if let Some(number) = predecessor
@@ -177,10 +201,13 @@ impl Reloader {
     async fn put_in_place(&mut self, plan: Plan) -> Result<Receipt, Refusal> {
         let Plan { receipt, config, files, pools, filters } = plan;
         let refuse = |mistake| Refusal::Config(ConfigError::new(config.file.as_deref(), vec![mistake]));
-        let generation = self.generation.load_full();
+        let generation = self.live.generation.load_full();
         let before = Before { config: &self.config, generation: &generation };
         let access_log = access_log(&config, Some(before)).map_err(refuse)?;
-        let mut tools = Tools { registry: &self.registry, metrics: &self.metrics, checks: &mut self.checks };
+        // The last that can fail. A new listener serves by the generation before until the swap.
+        self.live.listeners.apply(&config.listeners).map_err(|e| Refusal::Failed(e.to_string()))?;
+        let Live { metrics, checks, .. } = &mut self.live;
+        let mut tools = Tools { registry: &self.registry, metrics, checks };
         let (mut all, mut new) = (Vec::new(), Vec::new());
         for (pool, planned) in config.pools.iter().zip(pools) {
             let (discovered, predecessor) = match planned {
@@ -199,16 +226,24 @@ impl Reloader {
             all.push(Arc::clone(&built));
             new.push(built);
         }
-        let next = assemble(&config, all, filters, access_log, &self.metrics, Some(&generation));
-        if timeout(FIRST_ROUND, self.keepers.keep(&new).over()).await.is_err() {
-            warn!("going on though not every new backend has been probed within {FIRST_ROUND:?}");
-        }
-        let next = Arc::new(next);
-        self.generation.store(Arc::clone(&next));
-        self.keepers.retain(&next.pools);
+        let next = Arc::new(assemble(&config, all, filters, access_log, metrics, Some(&generation)));
+        self.swap(next, &new).await;
+        self.live.stop.set_times(Times::of(&config));
+        self.live.show_addresses();
         (self.config, self.files) = (config, files);
         info!("{receipt}");
         Ok(receipt)
+    }
+
+    /// Have the new pools probed, put the generation in place, and let go of the pools before.
+    async fn swap(&self, next: Arc<Generation>, new: &[Arc<Pool>]) {
+        if timeout(FIRST_ROUND, self.live.keepers.keep(new).over()).await.is_err() {
+            warn!("going on though not every new backend has been probed within {FIRST_ROUND:?}");
+        }
+        let before = self.live.generation.swap(Arc::clone(&next));
+        self.live.keepers.retain(&next.pools);
+        let gone = |pool: &&Arc<Pool>| !next.pools.iter().any(|it| it.name() == pool.name());
+        before.pools.iter().filter(gone).for_each(|pool| self.live.metrics.forget(pool.name()));
     }
 }
 
@@ -242,7 +277,12 @@ impl Planned {
     }
 }
 
-fn files_of(config: &Config) -> Vec<Vec<u8>> {
-    let ca_file = config.server.ca_file.as_deref();
-    config.pools.iter().map(|pool| files::of_pool(pool, ca_file)).collect()
+impl Live {
+    /// Have the admin pages show what is listened on.
+    fn show_addresses(&self) {
+        // The admin's own stays.
+        let admin = self.addresses.load().last().cloned();
+        let listeners = self.listeners.addresses();
+        self.addresses.store(Arc::new(listeners.iter().map(ToString::to_string).chain(admin).collect()));
+    }
 }

@@ -9,6 +9,7 @@ mod tests;
 use std::time::Duration;
 
 use super::cause::{Change, Short};
+use super::saved::SavedEjection;
 use super::{Cause, Failure};
 use crate::config::Ejection as Rules;
 
@@ -53,9 +54,7 @@ impl Ejection {
         if self.active() {
             return None;
         }
-        // Half of what is held against it is forgotten for each `max_time` that it was well.
-        let well = now.saturating_sub(self.well_since) / millis(rules.max_time).max(1);
-        self.recent = self.recent.checked_shr(well.min(32) as u32).unwrap_or(0);
+        self.recent = self.remembered(now, rules);
         self.limit = match cause {
             Cause::Latency { limit, .. } => Some(limit),
             _ => None,
@@ -114,6 +113,33 @@ impl Ejection {
         let limit = self.limit.unwrap_or_default().max(patience);
         let late = self.stage == Stage::Trial && after > limit;
         late.then(|| self.leave(Cause::TrialSlow { took: after, limit }, now, rules))
+    }
+
+    /// What a successor should know.
+    pub(super) fn save(&self, now: u64, rules: &Rules) -> Option<SavedEjection> {
+        let recent = self.remembered(now, rules);
+        let left = match self.stage {
+            Stage::Admitted => None,
+            Stage::Ejected { until } => Some(until.saturating_sub(now)),
+            Stage::Trial => Some(0),
+        };
+        let saved = SavedEjection { left_ms: left, recent, cause: self.cause, limit: self.limit };
+        (left.is_some() || recent > 0).then_some(saved)
+    }
+
+    /// What a predecessor knew.
+    pub(super) fn restored(saved: &SavedEjection, now: u64) -> Self {
+        let stage = saved.left_ms.map_or(Stage::Admitted, |left| Stage::Ejected { until: now.saturating_add(left) });
+        Ejection { stage, well_since: now, recent: saved.recent, cause: saved.cause, limit: saved.limit }
+    }
+
+    /// Half of what is held against it is forgotten for each `max_time` that it was well.
+    fn remembered(&self, now: u64, rules: &Rules) -> u32 {
+        if self.active() {
+            return self.recent;
+        }
+        let well = now.saturating_sub(self.well_since) / millis(rules.max_time).max(1);
+        self.recent.checked_shr(well.min(32) as u32).unwrap_or(0)
     }
 
     /// Let it in again, whatever its time. Says whether it was out or on trial. What is held against it is not forgotten.

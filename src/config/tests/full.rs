@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use pingora_core::server::configuration::ServerConf;
 
@@ -77,6 +78,7 @@ fn what_full_yaml_has_behind_a_hash_is_valid_but_for_what_excludes_each_other() 
 fn what_full_yaml_states_as_default_is_the_default() {
     let config = Config::parse(FULL, None).unwrap();
     assert_eq!(config.limits, Limits::default());
+    assert_eq!((config.stop_delay, config.upgrade_timeout), (Duration::ZERO, Config::UPGRADE_TIMEOUT));
     assert_eq!(config.trusted_proxies, []);
     assert_eq!(config.access_log, None);
     assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));

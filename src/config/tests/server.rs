@@ -67,3 +67,18 @@ fn pingoras_values_arrive() {
     assert_eq!(server.fast_timeout_to_tokio_threshold_seconds, None);
     assert_eq!(server.daemon_ready_timeout_seconds.map(u64::from), Some(5));
 }
+
+#[test]
+fn how_it_stops_and_is_replaced() {
+    let config = parsed(&with("stop_delay: 5s\nupgrade_timeout: 2m\n"));
+    let seconds = [config.stop_delay, config.upgrade_timeout].map(|time| time.as_secs());
+    assert_eq!(seconds, [5, 120]);
+    assert!(parsed(&with("stop_delay: off\n")).stop_delay.is_zero());
+    refuses(
+        &with("stop_delay: 5\nupgrade_timeout: off\n"),
+        &[
+            "5:13: stop_delay: must be a duration with its unit, like 2s or 250ms, got 5 (write 5s or 5ms)",
+            "6:18: upgrade_timeout: must be a duration with its unit, like 2s or 250ms, got 'off' (units: ms, s, m, h, d)",
+        ],
+    );
+}

@@ -117,6 +117,33 @@ impl Evenkeel {
         Ok(evenkeel)
     }
 
+    /// Its configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.dir.path().join("evenkeel.yaml")
+    }
+
+    /// Write another configuration into its file.
+    pub fn write(&self, yaml: &str) {
+        std::fs::write(self.file(), complete(yaml, &self.dir)).unwrap();
+    }
+
+    /// Run a command line of the program that asks this process, about its own file.
+    pub fn ask(&self, command: &str, more: &[&str]) -> Output {
+        let (file, admin) = (self.file(), self.admin.to_string());
+        let arguments = [command, "-c", file.to_str().unwrap(), "--admin", &admin];
+        run(&[&arguments, more].concat())
+    }
+
+    /// Write another configuration and load it. Says the receipt.
+    #[track_caller]
+    pub fn reload(&self, yaml: &str) -> String {
+        self.write(yaml);
+        let output = self.ask("reload", &[]);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{err}");
+        out.trim_end().to_owned()
+    }
+
     /// The first listener.
     pub fn http(&self) -> SocketAddr {
         self.listeners[0]

@@ -1,0 +1,249 @@
+//! The listeners of a process, which come and go while it runs.
+//!
+//! Pingora's services are fixed when it starts. So there is one of ours for all listeners, which runs for each address a
+//! pingora service of its own, with its own socket and its own end. All of them share the threads, the proxy and the
+//! connections to backends.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use log::{error, info};
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service as PingoraService;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::files;
+use super::front::{Door, Front};
+use super::listen::{self, Opening, Socket};
+use super::systemd::{self, Watchdog};
+use crate::config::{ListenAddress, Listener};
+use crate::proxy::Phase;
+
+/// Why listeners stay as they are.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub(super) struct ListenError {
+    pub(super) address: ListenAddress,
+    pub(super) source: io::Error,
+}
+
+/// What became of the listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) kept: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+}
+
+/// A handle of the listeners. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Listeners(Arc<Inner>);
+
+struct Inner {
+    plain: Arc<Front>,
+    h2c: Arc<Front>,
+    open: Mutex<Vec<Port>>,
+    /// Of listeners that accept no more, and that still have connections.
+    closed: Mutex<Vec<watch::Sender<Phase>>>,
+    openings: mpsc::UnboundedSender<(Opening<Door>, ShutdownWatch)>,
+}
+
+/// One listener that is open.
+struct Port {
+    /// As the configuration has it.
+    listener: Listener,
+    /// What stood in the files that it names.
+    files: Vec<u8>,
+    /// As it is bound.
+    socket: Socket,
+    phase: watch::Sender<Phase>,
+    /// Pingora's word that no more is accepted. Its end would be the same.
+    stop: watch::Sender<bool>,
+}
+
+impl Port {
+    /// Whether it is what is wanted there.
+    fn is(&self, wanted: &Listener) -> bool {
+        self.listener == *wanted && self.files == files::of_listener(wanted)
+    }
+
+    fn close(self, phase: Phase) {
+        self.phase.send_replace(phase);
+        self.stop.send_replace(true);
+    }
+}
+
+impl Listeners {
+    /// None so far, and the service that will run them.
+    pub(super) fn new(plain: Front, h2c: Front) -> (Listeners, ListenersService) {
+        let (openings, wanted) = mpsc::unbounded_channel();
+        let (plain, h2c) = (Arc::new(plain), Arc::new(h2c));
+        let listeners =
+            Listeners(Arc::new(Inner { plain, h2c, open: Mutex::default(), closed: Mutex::default(), openings }));
+        (listeners, ListenersService { wanted: Some(wanted), serving: watch::Sender::new(false) })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Port>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Have these listeners and no others. Those that are there already are not touched. A new one is bound before anything
+    /// is changed. One that is to go stops accepting; its idle connections close, and what is under way is finished.
+    ///
+    /// # Errors
+    /// That one cannot be had; nothing has changed.
+    pub(super) fn apply(&self, wanted: &[Listener]) -> Result<Applied, ListenError> {
+        self.adopt(wanted, &mut Vec::new())
+    }
+
+    /// The same, with sockets that somebody else has bound. What is wanted of them is taken.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn adopt(&self, wanted: &[Listener], sockets: &mut Vec<Socket>) -> Result<Applied, ListenError> {
+        let mut open = self.open();
+        let missing = wanted.iter().filter(|wanted| !open.iter().any(|port| port.is(wanted)));
+        let added: Result<Vec<_>, _> = missing.map(|wanted| self.prepare(wanted, &open, sockets)).collect();
+        let added = added?;
+        let before = open.len();
+        let (kept, gone) = open.drain(..).partition::<Vec<_>, _>(|port| wanted.iter().any(|wanted| port.is(wanted)));
+        let applied = Applied { kept: kept.len(), added: added.len(), removed: before - kept.len() };
+        *open = kept;
+        for (port, opening) in added {
+            info!("listening on {}", port.socket.address);
+            // Refused only when the process is at its end.
+            let _ = self.0.openings.send((opening, port.stop.subscribe()));
+            open.push(port);
+        }
+        open.sort_by_key(|port| wanted.iter().position(|wanted| port.is(wanted)));
+        for port in gone {
+            info!("not listening on {} any more", port.socket.address);
+            self.close_port(port, Phase::Closing);
+        }
+        Ok(applied)
+    }
+
+    fn prepare(
+        &self,
+        wanted: &Listener,
+        open: &[Port],
+        sockets: &mut Vec<Socket>,
+    ) -> Result<(Port, Opening<Door>), ListenError> {
+        let failed = |source| ListenError { address: wanted.address.clone(), source };
+        // The same address with another certificate goes on with its socket: who has connected already is not lost.
+        let same = open.iter().find(|port| port.listener.address == wanted.address);
+        let socket = match (listen::take(&wanted.address, sockets), same) {
+            (Some(handed), _) => Ok(handed),
+            (None, Some(port)) => port.socket.share(),
+            (None, None) => listen::bind(&wanted.address),
+        };
+        let socket = socket.map_err(failed)?;
+        let phase = watch::Sender::default();
+        let front = if wanted.h2c { &self.0.h2c } else { &self.0.plain };
+        let door = Door::new(Arc::clone(front), phase.subscribe(), wanted.h2c);
+        let opening = Opening::new(door, socket.share().map_err(failed)?, wanted.tls.as_ref());
+        let opening = opening.map_err(|e| failed(io::Error::other(e.to_string())))?;
+        let files = files::of_listener(wanted);
+        let port = Port { listener: wanted.clone(), files, socket, phase, stop: watch::Sender::new(false) };
+        Ok((port, opening))
+    }
+
+    /// The addresses that are listened on, in the order of the configuration.
+    pub(super) fn addresses(&self) -> Vec<ListenAddress> {
+        self.open().iter().map(|port| port.socket.address.clone()).collect()
+    }
+
+    /// Handles of every socket, for a successor.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
+        self.open().iter().map(|port| port.socket.share()).collect()
+    }
+
+    /// Every response is the last of its connection from now on, but new connections are still accepted.
+    pub(super) fn leave(&self) {
+        for port in &*self.open() {
+            port.phase.send_replace(Phase::Leaving);
+        }
+    }
+
+    /// Accept no more. `phase` says whether tunnels go on, also on listeners that were closed before.
+    pub(super) fn close(&self, phase: Phase) {
+        let ports: Vec<Port> = self.open().drain(..).collect();
+        for port in ports {
+            self.close_port(port, phase);
+        }
+        for closed in &*self.closed() {
+            closed.send_replace(phase);
+        }
+    }
+
+    fn close_port(&self, port: Port, phase: Phase) {
+        let mut closed = self.closed();
+        // Those are done on which no connection is left.
+        closed.retain(|phase| phase.receiver_count() > 0);
+        closed.push(port.phase.clone());
+        port.close(phase);
+    }
+
+    fn closed(&self) -> MutexGuard<'_, Vec<watch::Sender<Phase>>> {
+        self.0.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pingora service in whose threads listeners are served.
+pub(super) struct ListenersService {
+    wanted: Option<mpsc::UnboundedReceiver<(Opening<Door>, ShutdownWatch)>>,
+    serving: watch::Sender<bool>,
+}
+
+impl ListenersService {
+    /// Turns true when everything has begun to accept that is wanted at the start.
+    pub(super) fn serving(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
+    }
+}
+
+#[async_trait]
+impl PingoraService for ListenersService {
+    async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, tasks: usize) {
+        let Some(mut wanted) = self.wanted.take() else { return };
+        let mut running = JoinSet::new();
+        while let Ok((opening, stop)) = wanted.try_recv() {
+            running.spawn(opening.accept(stop, tasks));
+        }
+        self.serving.send_replace(true);
+        systemd::ready();
+        // From here: what systemd restarts is a process that cannot serve.
+        let mut watchdog = Watchdog::new();
+        loop {
+            tokio::select! {
+                () = watchdog.turn() => {}
+                opening = wanted.recv() => match opening {
+                    Some((opening, stop)) => {
+                        running.spawn(opening.accept(stop, tasks));
+                    }
+                    None => return,
+                },
+                Some(ended) = running.join_next(), if !running.is_empty() => {
+                    if ended.is_err() {
+                        // The panic itself has been logged. A process that looks alive and does not listen is worse than none.
+                        error!("cannot listen: stopping");
+                        std::process::exit(1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        "listeners"
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}

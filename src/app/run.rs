@@ -1,0 +1,215 @@
+//! From a configuration to a process that serves: its pools, its sockets, its services, in this order.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use log::{info, warn};
+use pingora_core::server::configuration::{Opt, ServerConf};
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::background::background_service;
+use pingora_proxy::http_proxy;
+use tokio::sync::{mpsc, watch};
+
+use super::admin_service::{AdminPort, AdminService};
+use super::build_pool::Tools;
+use super::checks::Checks;
+use super::control::Control;
+use super::front::Front;
+use super::listen::{self, Socket};
+use super::listeners::{ListenError, Listeners, ListenersService};
+use super::logs::Logs;
+use super::reload::{Live, Reloader};
+use super::signals::Signals;
+use super::stop::{Stop, Times};
+use super::systemd;
+use super::upgrade::{Inheritance, Program, Ready};
+use super::{App, MAX_TRIES, RunError, RunOptions, build};
+use crate::admin::{Admin, Order, Orders};
+use crate::config::{Config, ListenAddress};
+use crate::metrics::Metrics;
+use crate::pool::{Keepers, PoolService};
+use crate::proxy::{Generation, Proxy, Traffic};
+
+/// Serve until the end. What was inherited is left there until nothing can go wrong any more.
+///
+/// # Errors
+/// Why it cannot; nothing is left half started.
+pub(super) fn serve(
+    app: App,
+    options: RunOptions,
+    program: Program,
+    inheritance: &mut Option<Inheritance>,
+) -> Result<(), RunError> {
+    let conf = server_conf(&app.config.server).map_err(RunError::Start)?;
+    // Not pingora's upgrade: it loses traffic when anything goes wrong.
+    let mut server = Server::new_with_opt_and_conf(Opt { daemon: options.daemon, ..Opt::default() }, conf);
+    let serving = Serving::build(&app)?;
+    let (listeners, service) = serving.listeners(&server);
+    let addresses = Arc::new(ArcSwap::from_pointee(Vec::new()));
+    let mut handed = Handed::take(inheritance);
+    handed.restore(&serving);
+    let admin = handed.bind(&app.config, &listeners)?;
+
+    let (orders, ordered) = Orders::new();
+    let stopping = watch::Sender::new(false);
+    let pools = PoolService::new(serving.generation.load().pools.clone());
+    let keepers = pools.keepers();
+    let admin =
+        admin.map(|socket| serving.admin(socket, &listeners, &pools, &stopping, (&orders, &addresses))).transpose()?;
+    let (admin_service, admin) = admin.unzip();
+    let ready = handed.ready();
+
+    let pools = server.add_service(background_service("pools", pools));
+    let succession = inheritance.take().map(|it| it.succession(ready, service.serving(), Arc::clone(&serving.metrics)));
+    let listeners_service = server.add_service(service);
+    // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
+    listeners_service.add_dependency(&pools);
+    let admin_service = admin_service.map(|service| server.add_service(service));
+    if let Some(succession) = succession {
+        let succession = server.add_service(background_service("succession", succession));
+        succession.add_dependency(&pools);
+        // And not before the process before says so, which may stay otherwise.
+        listeners_service.add_dependency(&succession);
+        admin_service.inspect(|service| service.add_dependency(&succession));
+    }
+    let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
+    let stop = Arc::new(stop);
+    let generation = Arc::clone(&serving.generation);
+    let logs = Logs::of(&app.config, options, Arc::clone(&generation));
+    let live = serving.live(keepers, listeners, addresses, Arc::clone(&stop));
+    let control = control(app, live, ordered, program);
+    server.add_service(background_service("control", control));
+    let signals = Signals { stop, orders, logs };
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    if let Some(log) = &generation.load().access_log {
+        log.flush();
+    }
+    Ok(())
+}
+
+/// What serves.
+struct Serving {
+    generation: Arc<ArcSwap<Generation>>,
+    metrics: Arc<Metrics>,
+    checks: Checks,
+    traffic: Arc<Traffic>,
+}
+
+impl Serving {
+    fn build(app: &App) -> Result<Self, RunError> {
+        let metrics = Arc::new(Metrics::new().map_err(|e| RunError::Start(e.to_string()))?);
+        let mut checks = Checks::new(app.config.server.ca_file.as_deref());
+        let mut tools = Tools { registry: &app.registry, metrics: &metrics, checks: &mut checks };
+        let generation = build::build(&app.config, &mut tools).map_err(|mistakes| app.error(mistakes))?;
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
+        Ok(Serving { generation, metrics, checks, traffic: Arc::default() })
+    }
+
+    fn listeners(&self, server: &Server) -> (Listeners, ListenersService) {
+        let front = || {
+            let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
+            Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic))
+        };
+        Listeners::new(front(), front())
+    }
+
+    fn admin(
+        &self,
+        socket: Socket,
+        listeners: &Listeners,
+        pools: &PoolService,
+        stopping: &watch::Sender<bool>,
+        (orders, shown): (&Orders, &Arc<ArcSwap<Vec<String>>>),
+    ) -> Result<(AdminService, AdminPort), RunError> {
+        info!("admin on {}", socket.address);
+        let mut addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+        addresses.push(socket.address.to_string());
+        shown.store(Arc::new(addresses));
+        let (generation, metrics) = (Arc::clone(&self.generation), Arc::clone(&self.metrics));
+        let (settled, stopping) = (pools.settled(), stopping.subscribe());
+        let admin = Admin::new(generation, metrics, settled, stopping, Arc::clone(shown), orders.clone());
+        AdminService::new(admin, socket).map_err(|e| RunError::Start(e.to_string()))
+    }
+
+    fn live(
+        self,
+        keepers: Keepers,
+        listeners: Listeners,
+        addresses: Arc<ArcSwap<Vec<String>>>,
+        stop: Arc<Stop>,
+    ) -> Live {
+        let Serving { generation, metrics, checks, .. } = self;
+        Live { generation, keepers, listeners, addresses, stop, metrics, checks }
+    }
+}
+
+fn control(app: App, live: Live, orders: mpsc::Receiver<Order>, program: Program) -> Control {
+    let mut config = app.config;
+    // A daemon changes its folder, and a reload comes after that.
+    config.file = config.file.map(|file| std::path::absolute(&file).unwrap_or(file));
+    let (metrics, stop) = (Arc::clone(&live.metrics), Arc::clone(&live.stop));
+    Control::new(orders, Reloader::new(config, app.registry, live), metrics, stop, program)
+}
+
+/// What others have bound or known before.
+struct Handed {
+    sockets: Vec<Socket>,
+    pools: Vec<crate::pool::SavedPool>,
+    ready: Ready,
+}
+
+impl Handed {
+    fn take(inheritance: &mut Option<Inheritance>) -> Self {
+        let (sockets, pools) = match inheritance {
+            Some(inheritance) => (std::mem::take(&mut inheritance.sockets), std::mem::take(&mut inheritance.pools)),
+            None => (systemd::sockets(), Vec::new()),
+        };
+        Handed { sockets, pools, ready: Ready { pid: std::process::id(), ..Ready::default() } }
+    }
+
+    /// What is known of backends goes to their pools.
+    fn restore(&mut self, serving: &Serving) {
+        let generation = serving.generation.load();
+        for saved in self.pools.drain(..) {
+            if let Some(pool) = generation.pools.iter().find(|pool| pool.name() == saved.name) {
+                pool.restore(saved);
+            }
+        }
+    }
+
+    /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
+    fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
+        let handed = self.sockets.len();
+        listeners.adopt(&config.listeners, &mut self.sockets)?;
+        let admin = config.admin.as_ref().map(|admin| {
+            let address = ListenAddress::Tcp(admin.address);
+            match listen::take(&address, &mut self.sockets) {
+                Some(socket) => Ok(socket),
+                None => listen::bind(&address).map_err(|source| ListenError { address, source }),
+            }
+        });
+        let admin = admin.transpose()?;
+        let wanted = config.listeners.len() + usize::from(admin.is_some());
+        self.ready.adopted = handed - self.sockets.len();
+        self.ready.opened = wanted - self.ready.adopted;
+        self.ready.closed = self.sockets.len();
+        Ok(admin)
+    }
+
+    /// What has become of it; what nobody wanted is closed.
+    fn ready(self) -> Ready {
+        for unwanted in &self.sockets {
+            warn!("closing {}, which was passed, and is no address of this configuration", unwanted.address);
+        }
+        self.ready
+    }
+}
+
+/// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.
+fn server_conf(configured: &ServerConf) -> Result<ServerConf, String> {
+    let copy = serde_json::to_value(configured).and_then(serde_json::from_value);
+    let mut conf: ServerConf = copy.map_err(|e| e.to_string())?;
+    // Attempts are ours to count; this one of pingora's only ends what never ends.
+    conf.max_retries = MAX_TRIES;
+    Ok(conf)
+}

@@ -1,0 +1,65 @@
+//! What the process does when it gets a signal.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use log::{info, warn};
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::logs::Logs;
+use super::stop::Stop;
+use crate::admin::{Order, Orders, Successor};
+
+/// TERM and INT stop gracefully, a second one at once. HUP reloads; USR1 opens log files
+/// anew; USR2 hands over to the program that is there now, QUIT to a
+/// process started with `-u`. No other ends it, and these two only when the other serves.
+pub(super) struct Signals {
+    pub(super) stop: Arc<Stop>,
+    pub(super) orders: Orders,
+    pub(super) logs: Logs,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    /// Pingora is told nothing of a graceful end: it would close every listener in the same moment, and sleep through its
+    /// whole grace period even with nothing to do, deaf to a second signal.
+    async fn recv(&self) -> ShutdownSignal {
+        let (Some(mut term), Some(mut int), Some(mut quit), Some(mut hup), Some(mut usr1), Some(mut usr2)) = (
+            listen(SignalKind::terminate()),
+            listen(SignalKind::interrupt()),
+            listen(SignalKind::quit()),
+            listen(SignalKind::hangup()),
+            listen(SignalKind::user_defined1()),
+            listen(SignalKind::user_defined2()),
+        ) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                // The default of each of these is to end the process.
+                _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
+                _ = quit.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Waiting, reply)),
+                _ = usr2.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Start, reply)),
+                _ = usr1.recv() => self.logs.reopen().await,
+                () = self.stop.handed_over() => tokio::select! {
+                    () = self.stop.leave() => return ShutdownSignal::FastShutdown,
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                }
+            }
+        }
+        tokio::select! {
+            () = self.stop.stop() => {}
+            _ = term.recv() => info!("stopped at once: a second signal"),
+            _ = int.recv() => info!("stopped at once: a second signal"),
+        }
+        ShutdownSignal::FastShutdown
+    }
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind).map_err(|e| warn!("cannot listen for signals: {e}")).ok()
+}

@@ -1,0 +1,157 @@
+//! What becomes of a client's connection when its listener closes, or the process stops.
+//!
+//! Pingora's hooks see requests, not connections. So whoever serves a connection puts a [`Connection`] around that
+//! ([`Connection::around`]), and the hooks find it there: they note in it that a request is under way or has become a tunnel,
+//! and read from it whether the response should be the last.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use pingora_proxy::Session;
+use tokio::sync::watch;
+
+tokio::task_local! {
+    static CURRENT: Arc<Connection>;
+}
+
+/// How far a listener has come on its way to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    #[default]
+    Open,
+    /// It still accepts, but every response is the last of its connection: clients go elsewhere.
+    Leaving,
+    /// It accepts no more. What is under way is finished, tunnels go on.
+    Closing,
+    /// Tunnels, too, come to their end.
+    Ending,
+}
+
+/// What is under way in this process, over all listeners and generations.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    requests: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+impl Traffic {
+    /// Requests from the end of their header to the end of everything that they leave to do.
+    pub fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+
+    /// Connections of clients.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+
+    /// Count a connection for as long as the result lives.
+    pub fn connection(self: &Arc<Self>) -> impl Send + use<> {
+        self.connections.fetch_add(1, SeqCst);
+        Counted(Arc::clone(self))
+    }
+}
+
+struct Counted(Arc<Traffic>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, SeqCst);
+    }
+}
+
+/// A client's connection, or one stream of it.
+#[derive(Debug)]
+pub struct Connection {
+    phase: watch::Receiver<Phase>,
+    traffic: Arc<Traffic>,
+    busy: AtomicBool,
+    tunnel: AtomicBool,
+    /// Requests that have begun.
+    begun: AtomicU64,
+}
+
+impl Connection {
+    /// A connection that nothing has come on, of a listener in this phase.
+    pub fn new(phase: watch::Receiver<Phase>, traffic: Arc<Traffic>) -> Arc<Self> {
+        let (busy, tunnel, begun) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Connection { phase, traffic, busy, tunnel, begun })
+    }
+
+    /// What is served in `serve` is served on this connection.
+    pub async fn around<T>(self: Arc<Self>, serve: impl Future<Output = T>) -> T {
+        CURRENT.scope(self, serve).await
+    }
+
+    /// The phase of its listener.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Resolves when its listener has come as far as that.
+    pub async fn reaches(&self, phase: Phase) {
+        let mut phases = self.phase.clone();
+        if phases.wait_for(|now| *now >= phase).await.is_err() {
+            // Nobody can close it any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether a request is under way.
+    pub fn busy(&self) -> bool {
+        self.busy.load(SeqCst)
+    }
+
+    /// How many requests have begun.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
+    /// Whether it carries something other than HTTP by now.
+    #[inline]
+    pub fn tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// A request is under way.
+    fn begin(&self) {
+        if !self.busy.swap(true, SeqCst) {
+            self.begun.fetch_add(1, Relaxed);
+            self.traffic.requests.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The request that was under way, if any, is over.
+    pub fn rest(&self) {
+        if self.busy.swap(false, SeqCst) {
+            self.traffic.requests.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.rest();
+    }
+}
+
+/// A request has begun on the present connection.
+pub(super) fn request_begins() {
+    // None for what is not the client's own: an attempt that runs beside another.
+    let _ = CURRENT.try_with(|connection| connection.begin());
+}
+
+/// What is written from now on is the header of an upgraded response, and then a tunnel.
+pub(super) fn tunnel_begins() {
+    let _ = CURRENT.try_with(|connection| connection.tunnel.store(true, Relaxed));
+}
+
+/// Have the response say that it is the last, if the listener is about to close.
+pub(super) fn last_if_closing(session: &mut Session) {
+    let closing = CURRENT.try_with(|connection| connection.phase() > Phase::Open);
+    if closing == Ok(true) {
+        session.set_keepalive(None);
+    }
+}
