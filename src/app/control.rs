@@ -139,7 +139,7 @@ impl Desk {
         let what = HandOver {
             sockets: self.stop.sockets().map_err(|e| e.to_string())?,
             pools,
-            upgrade_sock: config.server.upgrade_sock.clone().into(),
+            upgrade_sock: self.program.resolve(&config.server.upgrade_sock),
             limit: config.upgrade_timeout,
         };
         let how = match successor {

@@ -133,13 +133,13 @@ impl Listeners {
     ) -> Result<(Port, Opening<Door>), ListenError> {
         let failed = |source| ListenError { address: wanted.address.clone(), source };
         // The same address with another certificate goes on with its socket: who has connected already is not lost.
-        let same = open.iter().find(|port| port.listener.address == wanted.address);
+        let same = open.iter().find(|port| port.listener.address == wanted.address && !port.socket.is_lost());
         let socket = match (listen::take(&wanted.address, sockets), same) {
             (Some(handed), _) => Ok(handed),
             (None, Some(port)) => port.socket.share(),
             (None, None) => listen::bind(&wanted.address),
         };
-        let socket = socket.map_err(failed)?;
+        let socket = socket.and_then(|socket| socket.usable().map(|()| socket)).map_err(failed)?;
         let phase = watch::Sender::default();
         let front = if wanted.h2c { &self.0.h2c } else { &self.0.plain };
         let door = Door::new(Arc::clone(front), phase.subscribe(), wanted.h2c);

@@ -160,10 +160,12 @@ struct Handed {
 
 impl Handed {
     fn take(inheritance: &mut Option<Inheritance>) -> Self {
-        let (sockets, pools) = match inheritance {
+        let (mut sockets, pools) = match inheritance {
             Some(inheritance) => (std::mem::take(&mut inheritance.sockets), std::mem::take(&mut inheritance.pools)),
             None => (systemd::sockets(), Vec::new()),
         };
+        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
+        sockets.retain(|socket| !socket.is_lost());
         Handed { sockets, pools, ready: Ready { pid: std::process::id(), ..Ready::default() } }
     }
 
@@ -180,7 +182,6 @@ impl Handed {
     /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
     fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
         let handed = self.sockets.len();
-        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let admin = config.admin.as_ref().map(|admin| {
             let address = ListenAddress::Tcp(admin.address);
             match listen::take(&address, &mut self.sockets) {
@@ -189,6 +190,8 @@ impl Handed {
             }
         });
         let admin = admin.transpose()?;
+        // Last: they are logged, and nothing can go wrong any more.
+        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let wanted = config.listeners.len() + usize::from(admin.is_some());
         self.ready.adopted = handed - self.sockets.len();
         self.ready.opened = wanted - self.ready.adopted;

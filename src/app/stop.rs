@@ -78,12 +78,13 @@ impl Stop {
         Stop { listeners, admin, traffic, stopping, handed_over, times: ArcSwap::from_pointee(times) }
     }
 
-    /// Handles of every socket that is listened on, the admin pages' last.
+    /// Handles of every socket that is listened on, in the order in which they are taken: the admin pages' first.
     pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
-        let mut sockets = self.listeners.sockets()?;
+        let mut sockets = Vec::new();
         if let Some(admin) = &*self.admin.lock().unwrap_or_else(PoisonError::into_inner) {
             sockets.push(admin.socket()?);
         }
+        sockets.extend(self.listeners.sockets()?);
         Ok(sockets)
     }
 

@@ -85,6 +85,13 @@ impl Connection {
         CURRENT.scope(self, serve).await
     }
 
+    /// Whether its listener is about to close. Takes no lock while it is not.
+    #[inline]
+    fn closing(&self) -> bool {
+        // Nothing is ever marked as seen: what has changed is what is not open any more.
+        self.phase.has_changed().unwrap_or(true) && self.phase() > Phase::Open
+    }
+
     /// The phase of its listener.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
@@ -150,7 +157,7 @@ pub(super) fn tunnel_begins() {
 
 /// Have the response say that it is the last, if the listener is about to close.
 pub(super) fn last_if_closing(session: &mut Session) {
-    let closing = CURRENT.try_with(|connection| connection.phase() > Phase::Open);
+    let closing = CURRENT.try_with(|connection| connection.closing());
     if closing == Ok(true) {
         session.set_keepalive(None);
     }

@@ -209,7 +209,10 @@ fn bad_successor(more: &str, spoil: impl Fn(&Replaceable, &Origin), expected: &[
     assert_eq!(old.evenkeel.metric("evenkeel_upgrades_total{result=\"failure\"}"), 1.0);
     assert_eq!(old.evenkeel.lines("not upgraded, serving on as before: ").len(), 1);
     old.put_back();
-    old.configure(&(more.to_owned() + &pool(&[origin.address], "")));
+    old.configure(&pool(&[origin.address], ""));
+    // With time enough.
+    let reload = run(&["reload", "--admin", &old.evenkeel.admin.to_string()]);
+    assert_eq!(reload.status.code(), Some(0), "{}", String::from_utf8_lossy(&reload.stderr));
     old.upgrade();
     load.more();
     assert_eq!(load.failures(), [""; 0]);
@@ -241,7 +244,11 @@ fn a_successor_that_hangs_after_it_took_the_sockets() {
     let script = "#!/bin/sh\n'REAL' \"$@\" 2>DIR/heir.log & pid=$!\necho $pid >DIR/heir.pid\n\
         until grep -q 'listening on' DIR/heir.log; do sleep 0.01; done\nkill -STOP $pid\nwait $pid\n";
     let slow = "upgrade_timeout: 1500ms\n";
-    bad_successor(slow, |old, origin| stall(old, origin, slow, script), &["not ready within 1.5s (killed)"]);
+    bad_successor(
+        slow,
+        |old, origin| stall(old, origin, slow, script),
+        &["the new process was not ready within 1.5s ("],
+    );
 }
 
 /// A successor like this, which is not ready before a probe has given up that nobody answers.
@@ -409,4 +416,16 @@ fn nobody_to_take_over_from() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("no process has handed over on ") && text.contains(" within 100ms"), "{text}");
     assert!(!dir.path().join("upgrade.sock").exists());
+}
+
+#[test]
+fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
+    let origin = Origin::saying("hello");
+    let listeners = "listeners: [{ address: '127.0.0.1:0' }, { address: 'unix:DIR/front.sock' }]\n";
+    let mut old = Replaceable::start(&(listeners.to_owned() + &pool(&[origin.address], "")));
+    let socket = old.dir().path().join("front.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let (_, text) = old.upgrade();
+    assert!(text.contains("2 sockets handed over, 1 opened, 0 closed"), "{text}");
+    assert_eq!(Client::connect_unix(&socket).get("/").text(), "hello");
 }

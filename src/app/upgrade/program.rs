@@ -33,6 +33,11 @@ impl Program {
         &self.path
     }
 
+    /// A path that it was given.
+    pub(in crate::app) fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.as_ref().map_or_else(|| path.into(), |folder| folder.join(path))
+    }
+
     /// The command that starts a successor.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
