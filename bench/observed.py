@@ -37,15 +37,17 @@ class Observed:
     def sample(self):
         pids = self.balancer.serving()
         everybody = self.balancer.all_processes() if hasattr(self.balancer, "all_processes") else pids
-        files = [balancers.open_files(pid) for pid in pids]
+        links = [link for pid in pids for link in balancers.open_files(pid)]
+        alive = balancers.established()
+        sockets = [link[8:-1] for link in links if link.startswith("socket:")]
         self.samples.append({
             "part": self.current, "at_s": time.monotonic() - self.begin, "pids": pids, "processes": len(everybody),
             "rss_mib": sum(common.status_kib(pid, "VmRSS") for pid in pids) / 1024,
             "all_rss_mib": sum(common.status_kib(pid, "VmRSS") for pid in everybody) / 1024,
             "threads": sum(common.status_kib(pid, "Threads") for pid in pids),
-            "files": sum(map(len, files)),
-            # Sockets come and go with the load. Nothing else should.
-            "other_files": sum(not link.startswith("socket:") for each in files for link in each),
+            "files": len(links), "connections": sum(inode in alive for inode in sockets),
+            # Connections come and go with the load. Nothing else should: listeners, and what is closed and still held.
+            "other_sockets": sum(inode not in alive for inode in sockets), "other_files": len(links) - len(sockets),
         })
 
     def reload(self, number, what):
