@@ -32,6 +32,7 @@ struct Desk {
     stop: Arc<Stop>,
     program: Program,
     watch: FileWatch,
+    served: bool,
 }
 
 impl Control {
@@ -44,7 +45,7 @@ impl Control {
     ) -> Self {
         let mut watch = FileWatch::default();
         watch.loaded(reloader.config().file.as_deref().and_then(stamp));
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch })) }
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch, served: false })) }
     }
 }
 
@@ -53,7 +54,8 @@ impl BackgroundService for Control {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut desk) = desk else { return };
-        loop {
+        // Another process is in charge when this one has served.
+        while !desk.served {
             tokio::select! {
                 // A stopping process does not change any more. Whoever waits is told by the end of the channel.
                 _ = shutdown.changed() => return,
@@ -83,6 +85,8 @@ impl Desk {
                 let _ = reply.send(done);
                 if let Some(successor) = serves {
                     self.stop.hand_over(successor);
+                    self.reloader.rest();
+                    self.served = true;
                 }
             }
         }

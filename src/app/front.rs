@@ -20,10 +20,9 @@ use crate::proxy::{Connection, Generation, Phase, Proxy, Traffic};
 /// With what a client begins that speaks HTTP/2 by prior knowledge.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a connection may stay silent before it is closed when its listener closes. A client that has just sent a request
-/// gets its answer, and with it the word that it was the last, instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// The same when the process ends: it is not to wait for them.
+/// How long a connection may stay silent before it is closed when the process ends, which is not to wait for it. When only the
+/// listener closes, a silent connection has its whole idle timeout: whoever closes it may meet a request that is on its way and
+/// must not be sent twice, and one that comes gets its answer, and with it the word that it was the last.
 const LINGER_AT_END: Duration = Duration::from_millis(50);
 
 /// The proxy behind its idle timeout, the same for every listener. Pingora waits 60 seconds for the first byte of a
@@ -79,17 +78,10 @@ impl Front {
 
 /// Resolves when a connection is to be closed on which nothing comes any more.
 async fn nothing_comes(connection: &Connection) {
-    connection.reaches(Phase::Closing).await;
+    connection.reaches(Phase::Ending).await;
     loop {
         let begun = connection.begun();
-        if connection.phase() < Phase::Ending {
-            tokio::select! {
-                () = tokio::time::sleep(LINGER) => {}
-                () = connection.reaches(Phase::Ending) => {}
-            }
-        } else {
-            tokio::time::sleep(LINGER_AT_END).await;
-        }
+        tokio::time::sleep(LINGER_AT_END).await;
         if !connection.busy() && connection.begun() == begun {
             return;
         }

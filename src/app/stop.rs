@@ -108,7 +108,7 @@ impl Stop {
         }
         info!("stopping: no new connections, what is in flight is finished");
         self.listeners.close(Phase::Ending);
-        match timeout(times.stop, self.drained()).await {
+        match timeout(times.stop, self.drained(LAST_WORDS)).await {
             Ok(()) => info!("stopped: nothing is in flight"),
             Err(_) => self.cut_off(times.stop),
         }
@@ -137,9 +137,10 @@ impl Stop {
         let limit = self.times.load().handed_over;
         // Whoever has asked for it has to get the answer.
         sleep(LAST_WORDS).await;
-        if timeout(limit, self.drained()).await.is_err() {
+        // Connections that are silent as well: each may carry a last request yet, and ends by its idle timeout.
+        if timeout(limit, self.drained(Duration::MAX)).await.is_err() {
             self.listeners.close(Phase::Ending);
-            if timeout(GOODBYE, self.drained()).await.is_err() {
+            if timeout(GOODBYE, self.drained(LAST_WORDS)).await.is_err() {
                 return self.cut_off(limit);
             }
         }
@@ -150,15 +151,15 @@ impl Stop {
         info!("stopped after {limit:?}: {} requests in flight are cut off", self.traffic.requests());
     }
 
-    /// Resolves when nothing is in flight.
-    async fn drained(&self) {
+    /// Resolves when nothing is in flight, and no connection is left or nothing has come on any for so long.
+    async fn drained(&self, silent: Duration) {
         let (mut quiet, mut since) = (0, Instant::now());
         while quiet < QUIET_LOOKS {
             sleep(LOOK_EVERY).await;
             if self.traffic.requests() > 0 {
                 since = Instant::now();
             }
-            let done = self.traffic.connections() == 0 || since.elapsed() >= LAST_WORDS;
+            let done = self.traffic.connections() == 0 || since.elapsed() >= silent;
             quiet = if done { quiet + 1 } else { 0 };
         }
     }

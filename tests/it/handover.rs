@@ -424,6 +424,7 @@ fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
     let listeners = "listeners: [{ address: '127.0.0.1:0' }, { address: 'unix:DIR/front.sock' }]\n";
     let mut old = Replaceable::start(&(listeners.to_owned() + &pool(&[origin.address], "")));
     let socket = old.dir().path().join("front.sock");
+    assert_eq!(Client::connect_unix(&socket).get("/").text(), "hello");
     std::fs::remove_file(&socket).unwrap();
     let (_, text) = old.upgrade();
     assert!(text.contains("2 sockets handed over, 1 opened, 0 closed"), "{text}");
@@ -484,4 +485,34 @@ fn many_upgrades_in_a_row_cut_nothing_off() {
     assert!(downloads.into_iter().all(|download| download.join().unwrap() == 200));
     assert_eq!(load.failures(), [""; 0]);
     assert!(old.evenkeel.alive(), "it has WebSockets");
+}
+
+/// Each upgrade would add a process that probes, as long as somebody's stream is open in it.
+#[test]
+fn a_process_that_has_handed_over_stops_to_probe() {
+    let (origin, tunnel) = (Origin::saying("hello"), echo());
+    let pools = format!(
+        "limits: {{ idle_timeout: 1s }}\npools:\n  web: {{ backends: ['{}'], health_check: {{ http: {{}}, interval: 100ms, timeout: 90ms }} }}\n  \
+         ws: {{ backends: ['{}'] }}\nroutes: [{{ match: {{ path: /ws }}, pool: ws }}, {{ pool: web }}]\n",
+        origin.address, tunnel.address
+    );
+    let mut old = Replaceable::start(&pools);
+    let mut client = old.evenkeel.client();
+    assert_eq!(client.send(UPGRADE).read().status, 101);
+    let (_, _) = old.upgrade();
+    // Two processes probe twenty times a second, one ten times.
+    let rate = || {
+        let before = origin.probes().len();
+        thread::sleep(Duration::from_secs(1));
+        origin.probes().len() - before
+    };
+    let mut last = usize::MAX;
+    wait_until("one process is left that probes", || {
+        last = rate();
+        last <= 14
+    });
+    assert!(last >= 2, "the new one does: {last}");
+    assert!(old.evenkeel.alive());
+    client.send([0x82, 1, b'x']);
+    assert_eq!(client.bytes(3), [0x82, 1, b'x']);
 }
