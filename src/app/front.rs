@@ -1,7 +1,10 @@
 //! The way of a connection into the proxy: what must be set before pingora reads a request's header, ahead of any hook, and
 //! when a connection that nothing comes on is closed.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -88,6 +91,24 @@ async fn nothing_comes(connection: &Connection) {
     }
 }
 
+/// Serve a connection until it ends, or is to be closed because nothing comes.
+async fn unless_nothing_comes(served: impl Future<Output = ()>, connection: &Connection) {
+    let (mut served, mut silent) = (pin!(served), pin!(nothing_comes(connection)));
+    let mut waits = false;
+    poll_fn(|context| {
+        if served.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // Once it waits it wakes us itself. To ask it again and again would cost each request more than all of our hooks.
+        if waits && !connection.stirs() {
+            return Poll::Pending;
+        }
+        waits = true;
+        silent.as_mut().poll(context)
+    })
+    .await;
+}
+
 /// Whether a client begins with HTTP/2.
 async fn begins_http2(stream: &mut Stream) -> Option<bool> {
     let mut begin = [0; PREFACE.len()];
@@ -121,11 +142,7 @@ impl ServerApp for Door {
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let stream = Box::new(Downstream::new(stream, Arc::clone(&connection)));
         let served = Arc::clone(&connection).around(self.front.serve_http1(stream, shutdown, &connection));
-        tokio::select! {
-            biased;
-            () = served => {}
-            () = nothing_comes(&connection) => {}
-        }
+        unless_nothing_comes(served, &connection).await;
         None
     }
 }

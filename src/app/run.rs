@@ -106,11 +106,8 @@ impl Serving {
     }
 
     fn listeners(&self, server: &Server) -> (Listeners, ListenersService) {
-        let front = || {
-            let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
-            Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic))
-        };
-        Listeners::new(front(), front())
+        let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
+        Listeners::new(Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic)))
     }
 
     fn admin(

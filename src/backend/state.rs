@@ -107,7 +107,7 @@ impl BackendState {
         &self.address
     }
 
-    /// Its address as text: `10.0.0.1:80`, `unix:/run/app.sock`.
+    /// The same as text: `10.0.0.1:80`, `unix:/run/app.sock`.
     pub fn label(&self) -> &str {
         &self.label
     }

@@ -87,11 +87,17 @@ impl Connection {
         CURRENT.scope(self, serve).await
     }
 
+    /// Whether its listener has left the phase in which the connection began. One atomic read.
+    #[inline]
+    pub fn stirs(&self) -> bool {
+        // Nothing is ever marked as seen.
+        self.phase.has_changed().unwrap_or(true)
+    }
+
     /// Whether its listener is about to close. Takes no lock while it is not.
     #[inline]
     fn closing(&self) -> bool {
-        // Nothing is ever marked as seen: what has changed is what is not open any more.
-        self.phase.has_changed().unwrap_or(true) && self.phase() > Phase::Open
+        self.stirs() && self.phase() > Phase::Open
     }
 
     /// The phase of its listener.

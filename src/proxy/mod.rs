@@ -27,7 +27,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Version, header};
-use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -267,29 +266,7 @@ impl ProxyHttp for Proxy {
         if exchange.leg.is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let (reason, status) = match exchange.ctx.reason {
-            Some(reason) => (reason, reason.status()),
-            None => failure::classify(error),
-        };
-        // Only a filter's refusal leaves the connection as it was; after any other failure pingora closes it, and must say so.
-        let of_a_filter = exchange.ctx.reason.is_none() && exchange.ctx.attempt.number == 0;
-        let can_reuse_downstream = of_a_filter && error.esource == ErrorSource::Unset && reason != Reason::BodyTooLarge;
-        if !can_reuse_downstream {
-            session.set_keepalive(None);
-        }
-        exchange.ctx.reason = Some(reason);
-        if reason == Reason::Internal {
-            warn!("{}: {error}", Reason::Internal);
-        }
-        session.set_total_drain_timeout(Some(exchange::DRAIN_REFUSED));
-        let error_code = match failure::answer(session, status, reason).await {
-            Ok(sent) => sent,
-            Err(e) => {
-                debug!("could not answer the client: {e}");
-                0
-            }
-        };
-        FailToProxy { error_code, can_reuse_downstream }
+        exchange.give_up(session, error).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod algorithms;
+mod bad_successors;
 mod balancing;
 mod bounded_load;
 mod cancelled;

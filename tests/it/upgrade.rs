@@ -100,10 +100,15 @@ fn hasty() -> SocketAddr {
 fn agree_and_echo(mut wire: TcpStream) -> std::io::Result<()> {
     wire.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
     let (mut buffer, mut asked) = ([0; 4096], Vec::new());
-    while !asked.ends_with(b"\r\n\r\n") {
+    let end = loop {
         let n = wire.read(&mut buffer)?;
         asked.extend_from_slice(&buffer[..n]);
-    }
+        if let Some(end) = asked.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    // The client may have been quick, too.
+    wire.write_all(&asked[end..])?;
     loop {
         match wire.read(&mut buffer)? {
             0 => return Ok(()),
