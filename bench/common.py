@@ -66,7 +66,7 @@ def build(names, profile):
     targets = []
     if "evenkeel" in names:
         targets += ["--bin", "evenkeel"]
-    for example in ("minimal", "load", "origin"):
+    for example in ("minimal", "load", "mirror", "origin", "traffic"):
         if example in names:
             targets += ["--example", example]
     if not targets:

@@ -16,10 +16,12 @@
 mod tally;
 
 use std::error::Error;
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -61,6 +63,9 @@ struct Options {
     /// The same seed sends at the same times
     #[structopt(long, default_value = "1")]
     seed: u64,
+    /// Write here, for each request, when it was due, its latency and whether it was answered well: microseconds, 1 or 0
+    #[structopt(long, value_name = "FILE")]
+    samples: Option<PathBuf>,
     /// A header of every request, like 'Accept: text/html'
     #[structopt(long = "header", value_name = "NAME: VALUE", number_of_values = 1, parse(try_from_str = header))]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -209,6 +214,7 @@ async fn arrive(options: &Options, client: Arc<Client>, outcomes: mpsc::Unbounde
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let client = Arc::new(Client::new(options)?);
     let (sender, mut outcomes) = mpsc::unbounded_channel();
+    let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() + options.warmup.unwrap_or_default();
     let arrivals = async {
         tokio::select! {
             () = arrive(options, client, sender) => {}
@@ -223,7 +229,10 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         tally
     };
     let ((), tally) = tokio::join!(arrivals, counting);
-    println!("{}", tally.report());
+    if let Some(path) = &options.samples {
+        fs::write(path, tally.samples())?;
+    }
+    println!("{}", tally.report(began));
     Ok(())
 }
 

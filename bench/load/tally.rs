@@ -1,6 +1,7 @@
 //! What became of the requests, and the report about them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Why there was no good answer: a word that is counted.
@@ -21,6 +22,8 @@ pub(crate) struct Outcome {
 
 #[derive(Default)]
 pub(crate) struct Tally {
+    /// When each was due, its latency, and whether it was answered well.
+    samples: Vec<(Duration, Duration, bool)>,
     /// Of all requests, and of those that were answered well.
     latencies: Vec<Duration>,
     ok: Vec<Duration>,
@@ -33,6 +36,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, outcome: Outcome) {
+        self.samples.push((outcome.due, outcome.latency, outcome.result.is_ok()));
         self.latencies.push(outcome.latency);
         self.late.push(outcome.late);
         self.waited += usize::from(outcome.waited);
@@ -48,11 +52,23 @@ impl Tally {
         }
     }
 
-    pub(crate) fn report(mut self) -> serde_json::Value {
+    /// A line for each request, in the order in which they ended.
+    pub(crate) fn samples(&self) -> String {
+        let mut lines = String::new();
+        for (due, latency, is_ok) in &self.samples {
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "{} {} {}", due.as_micros(), latency.as_micros(), u8::from(*is_ok));
+        }
+        lines
+    }
+
+    /// With the moment from which requests began to count, in seconds since 1970.
+    pub(crate) fn report(mut self, began: f64) -> serde_json::Value {
         self.latencies.sort_unstable();
         self.ok.sort_unstable();
         self.late.sort_unstable();
         serde_json::json!({
+            "began_unix_s": began,
             "sent": self.latencies.len(),
             "ok": self.ok.len(),
             "failures": self.failures,

@@ -55,7 +55,8 @@ const INDEX: &str = "evenkeel\n\n\
     POST /api/v1/pools/POOL/backends/BACKEND/drain     send it no new work; with Content-Type: application/json\n\
     POST /api/v1/pools/POOL/backends/BACKEND/undrain   take that back\n\
     POST /api/v1/reload                                load the configuration file anew\n\
-    POST /api/v1/plan                                  what a reload of this file and text would do: {\"file\", \"text\"}\n";
+    POST /api/v1/plan                                  what a reload of this file and text would do: {\"file\", \"text\"}\n\
+    POST /api/v1/upgrade                               start the program that is there now, and hand over to it\n";
 
 /// More than that is read of no request's body.
 const MAX_BODY: usize = 4096;

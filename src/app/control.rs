@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::file_watch::{EVERY, FileWatch, stamp};
 use super::reload::Reloader;
 use super::stop::Stop;
+use super::systemd;
 use super::upgrade::{HandOver, How, Program, Ready, hand_over};
 use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
 use crate::config::Config;
@@ -31,6 +32,7 @@ struct Desk {
     stop: Arc<Stop>,
     program: Program,
     watch: FileWatch,
+    served: bool,
 }
 
 impl Control {
@@ -43,7 +45,7 @@ impl Control {
     ) -> Self {
         let mut watch = FileWatch::default();
         watch.loaded(reloader.config().file.as_deref().and_then(stamp));
-        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch })) }
+        Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch, served: false })) }
     }
 }
 
@@ -52,7 +54,8 @@ impl BackgroundService for Control {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut desk) = desk else { return };
-        loop {
+        // Another process is in charge when this one has served.
+        while !desk.served {
             tokio::select! {
                 // A stopping process does not change any more. Whoever waits is told by the end of the channel.
                 _ = shutdown.changed() => return,
@@ -78,10 +81,12 @@ impl Desk {
             }
             Order::Upgrade(successor, reply) => {
                 let done = self.upgrade(successor).await;
-                let serves = done.is_ok();
+                let serves = done.as_ref().ok().map(|handover| handover.to);
                 let _ = reply.send(done);
-                if serves {
-                    self.stop.hand_over();
+                if let Some(successor) = serves {
+                    self.stop.hand_over(successor);
+                    self.reloader.rest();
+                    self.served = true;
                 }
             }
         }
@@ -101,11 +106,13 @@ impl Desk {
         let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
         // Ahead of reading: what is written meanwhile is seen as a change.
         self.watch.loaded(stamp(&file));
+        systemd::reloading();
         let done = match Config::load(&file) {
             Ok(config) => self.reloader.reload(config).await,
             Err(e) => Err(Refusal::Config(e)),
         };
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
+        systemd::ready();
         if let Err(refusal) = &done {
             error!("not reloaded, serving on as before: {refusal}");
         }
@@ -136,7 +143,7 @@ impl Desk {
         let what = HandOver {
             sockets: self.stop.sockets().map_err(|e| e.to_string())?,
             pools,
-            upgrade_sock: config.server.upgrade_sock.clone().into(),
+            upgrade_sock: self.program.resolve(&config.server.upgrade_sock),
             limit: config.upgrade_timeout,
         };
         let how = match successor {

@@ -139,6 +139,10 @@ impl AsyncRead for Downstream {
                 return Poll::Ready(Ok(()));
             }
         }
+        if self.connection.ends_body() && buffer.remaining() > 0 {
+            buffer.put_slice(&[0]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -1,7 +1,10 @@
 //! The way of a connection into the proxy: what must be set before pingora reads a request's header, ahead of any hook, and
 //! when a connection that nothing comes on is closed.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,10 +23,9 @@ use crate::proxy::{Connection, Generation, Phase, Proxy, Traffic};
 /// With what a client begins that speaks HTTP/2 by prior knowledge.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a connection may stay silent before it is closed when its listener closes. A client that has just sent a request
-/// gets its answer, and with it the word that it was the last, instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// The same when the process ends: it is not to wait for them.
+/// How long a connection may stay silent before it is closed when the process ends, which is not to wait for it. When only the
+/// listener closes, a silent connection has its whole idle timeout: whoever closes it may meet a request that is on its way and
+/// must not be sent twice, and one that comes gets its answer, and with it the word that it was the last.
 const LINGER_AT_END: Duration = Duration::from_millis(50);
 
 /// The proxy behind its idle timeout, the same for every listener. Pingora waits 60 seconds for the first byte of a
@@ -79,21 +81,32 @@ impl Front {
 
 /// Resolves when a connection is to be closed on which nothing comes any more.
 async fn nothing_comes(connection: &Connection) {
-    connection.reaches(Phase::Closing).await;
+    connection.reaches(Phase::Ending).await;
     loop {
         let begun = connection.begun();
-        if connection.phase() < Phase::Ending {
-            tokio::select! {
-                () = tokio::time::sleep(LINGER) => {}
-                () = connection.reaches(Phase::Ending) => {}
-            }
-        } else {
-            tokio::time::sleep(LINGER_AT_END).await;
-        }
+        tokio::time::sleep(LINGER_AT_END).await;
         if !connection.busy() && connection.begun() == begun {
             return;
         }
     }
+}
+
+/// Serve a connection until it ends, or is to be closed because nothing comes.
+async fn unless_nothing_comes(served: impl Future<Output = ()>, connection: &Connection) {
+    let (mut served, mut silent) = (pin!(served), pin!(nothing_comes(connection)));
+    let mut waits = false;
+    poll_fn(|context| {
+        if served.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // Once it waits it wakes us itself. To ask it again and again would cost each request more than all of our hooks.
+        if waits && !connection.stirs() {
+            return Poll::Pending;
+        }
+        waits = true;
+        silent.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// Whether a client begins with HTTP/2.
@@ -129,11 +142,7 @@ impl ServerApp for Door {
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let stream = Box::new(Downstream::new(stream, Arc::clone(&connection)));
         let served = Arc::clone(&connection).around(self.front.serve_http1(stream, shutdown, &connection));
-        tokio::select! {
-            biased;
-            () = served => {}
-            () = nothing_comes(&connection) => {}
-        }
+        unless_nothing_comes(served, &connection).await;
         None
     }
 }

@@ -4,11 +4,11 @@
 //! up and deaf. So we bind first, and hand the sockets to pingora by the table through which it inherits them. We keep a
 //! handle of each: to pass it on to a successor, or to serve on with it.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -53,6 +53,19 @@ impl Socket {
         };
         rustix::io::fcntl_setfd(&bound, rustix::io::FdFlags::CLOEXEC)?;
         Ok(Socket { written: address.clone(), address, bound })
+    }
+
+    /// Whether its file is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&self.address, ListenAddress::Unix(path) if fs::symlink_metadata(path).is_err())
+    }
+
+    /// Whether clients find it, and pingora may serve on it: it sets the mode of a socket's file, and panics where it cannot.
+    pub(super) fn usable(&self) -> io::Result<()> {
+        match &self.address {
+            ListenAddress::Tcp(_) => Ok(()),
+            ListenAddress::Unix(path) => fs::set_permissions(path, Permissions::from_mode(0o666)),
+        }
     }
 
     /// Another handle of the same socket.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::files;
 use super::front::{Door, Front};
 use super::listen::{self, Opening, Socket};
+use super::systemd::{self, Watchdog};
 use crate::config::{ListenAddress, Listener};
 use crate::proxy::Phase;
 
@@ -41,8 +42,7 @@ pub(super) struct Applied {
 pub(super) struct Listeners(Arc<Inner>);
 
 struct Inner {
-    plain: Arc<Front>,
-    h2c: Arc<Front>,
+    front: Arc<Front>,
     open: Mutex<Vec<Port>>,
     /// Of listeners that accept no more, and that still have connections.
     closed: Mutex<Vec<watch::Sender<Phase>>>,
@@ -76,11 +76,14 @@ impl Port {
 
 impl Listeners {
     /// None so far, and the service that will run them.
-    pub(super) fn new(plain: Front, h2c: Front) -> (Listeners, ListenersService) {
+    pub(super) fn new(front: Front) -> (Listeners, ListenersService) {
         let (openings, wanted) = mpsc::unbounded_channel();
-        let (plain, h2c) = (Arc::new(plain), Arc::new(h2c));
-        let listeners =
-            Listeners(Arc::new(Inner { plain, h2c, open: Mutex::default(), closed: Mutex::default(), openings }));
+        let listeners = Listeners(Arc::new(Inner {
+            front: Arc::new(front),
+            open: Mutex::default(),
+            closed: Mutex::default(),
+            openings,
+        }));
         (listeners, ListenersService { wanted: Some(wanted), serving: watch::Sender::new(false) })
     }
 
@@ -132,16 +135,15 @@ impl Listeners {
     ) -> Result<(Port, Opening<Door>), ListenError> {
         let failed = |source| ListenError { address: wanted.address.clone(), source };
         // The same address with another certificate goes on with its socket: who has connected already is not lost.
-        let same = open.iter().find(|port| port.listener.address == wanted.address);
+        let same = open.iter().find(|port| port.listener.address == wanted.address && !port.socket.is_lost());
         let socket = match (listen::take(&wanted.address, sockets), same) {
             (Some(handed), _) => Ok(handed),
             (None, Some(port)) => port.socket.share(),
             (None, None) => listen::bind(&wanted.address),
         };
-        let socket = socket.map_err(failed)?;
+        let socket = socket.and_then(|socket| socket.usable().map(|()| socket)).map_err(failed)?;
         let phase = watch::Sender::default();
-        let front = if wanted.h2c { &self.0.h2c } else { &self.0.plain };
-        let door = Door::new(Arc::clone(front), phase.subscribe(), wanted.h2c);
+        let door = Door::new(Arc::clone(&self.0.front), phase.subscribe(), wanted.h2c);
         let opening = Opening::new(door, socket.share().map_err(failed)?, wanted.tls.as_ref());
         let opening = opening.map_err(|e| failed(io::Error::other(e.to_string())))?;
         let files = files::of_listener(wanted);
@@ -215,8 +217,12 @@ impl PingoraService for ListenersService {
             running.spawn(opening.accept(stop, tasks));
         }
         self.serving.send_replace(true);
+        systemd::ready();
+        // From here: what systemd restarts is a process that cannot serve.
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.turn() => {}
                 opening = wanted.recv() => match opening {
                     Some((opening, stop)) => {
                         running.spawn(opening.accept(stop, tasks));

@@ -15,11 +15,13 @@ mod frames;
 mod front;
 mod listen;
 mod listeners;
+mod logs;
 mod registry;
 mod reload;
 mod run;
 mod signals;
 mod stop;
+mod systemd;
 mod upgrade;
 
 use std::io;

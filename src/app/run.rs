@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use log::info;
+use log::{info, warn};
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::background::background_service;
@@ -17,9 +17,11 @@ use super::control::Control;
 use super::front::Front;
 use super::listen::{self, Socket};
 use super::listeners::{ListenError, Listeners, ListenersService};
+use super::logs::Logs;
 use super::reload::{Live, Reloader};
 use super::signals::Signals;
 use super::stop::{Stop, Times};
+use super::systemd;
 use super::upgrade::{Inheritance, Program, Ready};
 use super::{App, MAX_TRIES, RunError, RunOptions, build};
 use crate::admin::{Admin, Order, Orders};
@@ -72,10 +74,16 @@ pub(super) fn serve(
     }
     let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
     let stop = Arc::new(stop);
+    let generation = Arc::clone(&serving.generation);
+    let logs = Logs::of(&app.config, options, Arc::clone(&generation));
     let live = serving.live(keepers, listeners, addresses, Arc::clone(&stop));
     let control = control(app, live, ordered, program);
     server.add_service(background_service("control", control));
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { stop, orders }) });
+    let signals = Signals { stop, orders, logs };
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    if let Some(log) = &generation.load().access_log {
+        log.flush();
+    }
     Ok(())
 }
 
@@ -98,11 +106,8 @@ impl Serving {
     }
 
     fn listeners(&self, server: &Server) -> (Listeners, ListenersService) {
-        let front = || {
-            let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
-            Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic))
-        };
-        Listeners::new(front(), front())
+        let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
+        Listeners::new(Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic)))
     }
 
     fn admin(
@@ -152,10 +157,12 @@ struct Handed {
 
 impl Handed {
     fn take(inheritance: &mut Option<Inheritance>) -> Self {
-        let (sockets, pools) = match inheritance {
+        let (mut sockets, pools) = match inheritance {
             Some(inheritance) => (std::mem::take(&mut inheritance.sockets), std::mem::take(&mut inheritance.pools)),
-            None => (Vec::new(), Vec::new()),
+            None => (systemd::sockets(), Vec::new()),
         };
+        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
+        sockets.retain(|socket| !socket.is_lost());
         Handed { sockets, pools, ready: Ready { pid: std::process::id(), ..Ready::default() } }
     }
 
@@ -172,7 +179,6 @@ impl Handed {
     /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
     fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
         let handed = self.sockets.len();
-        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let admin = config.admin.as_ref().map(|admin| {
             let address = ListenAddress::Tcp(admin.address);
             match listen::take(&address, &mut self.sockets) {
@@ -181,6 +187,8 @@ impl Handed {
             }
         });
         let admin = admin.transpose()?;
+        // Last: they are logged, and nothing can go wrong any more.
+        listeners.adopt(&config.listeners, &mut self.sockets)?;
         let wanted = config.listeners.len() + usize::from(admin.is_some());
         self.ready.adopted = handed - self.sockets.len();
         self.ready.opened = wanted - self.ready.adopted;
@@ -191,7 +199,7 @@ impl Handed {
     /// What has become of it; what nobody wanted is closed.
     fn ready(self) -> Ready {
         for unwanted in &self.sockets {
-            info!("not listening on {} any more", unwanted.address);
+            warn!("closing {}, which was passed, and is no address of this configuration", unwanted.address);
         }
         self.ready
     }

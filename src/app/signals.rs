@@ -7,14 +7,17 @@ use log::{info, warn};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::logs::Logs;
 use super::stop::Stop;
 use crate::admin::{Order, Orders, Successor};
 
-/// TERM and INT stop gracefully, a second one at once. HUP reloads; USR2 hands over to the program that is there now, QUIT to a
+/// TERM and INT stop gracefully, a second one at once. HUP reloads; USR1 opens log files
+/// anew; USR2 hands over to the program that is there now, QUIT to a
 /// process started with `-u`. No other ends it, and these two only when the other serves.
 pub(super) struct Signals {
     pub(super) stop: Arc<Stop>,
     pub(super) orders: Orders,
+    pub(super) logs: Logs,
 }
 
 #[async_trait]
@@ -40,7 +43,7 @@ impl ShutdownSignalWatch for Signals {
                 _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
                 _ = quit.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Waiting, reply)),
                 _ = usr2.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Start, reply)),
-                _ = usr1.recv() => warn!("USR1: log files are not reopened yet, serving on as before"),
+                _ = usr1.recv() => self.logs.reopen().await,
                 () = self.stop.handed_over() => tokio::select! {
                     () = self.stop.leave() => return ShutdownSignal::FastShutdown,
                     _ = term.recv() => break,

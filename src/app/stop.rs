@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::admin_service::AdminPort;
 use super::listen::Socket;
 use super::listeners::Listeners;
+use super::systemd;
 use crate::config::Config;
 use crate::proxy::{Phase, Traffic};
 
@@ -77,12 +78,13 @@ impl Stop {
         Stop { listeners, admin, traffic, stopping, handed_over, times: ArcSwap::from_pointee(times) }
     }
 
-    /// Handles of every socket that is listened on, the admin pages' last.
+    /// Handles of every socket that is listened on, in the order in which they are taken: the admin pages' first.
     pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
-        let mut sockets = self.listeners.sockets()?;
+        let mut sockets = Vec::new();
         if let Some(admin) = &*self.admin.lock().unwrap_or_else(PoisonError::into_inner) {
             sockets.push(admin.socket()?);
         }
+        sockets.extend(self.listeners.sockets()?);
         Ok(sockets)
     }
 
@@ -95,6 +97,10 @@ impl Stop {
     pub(super) async fn stop(&self) {
         let times = **self.times.load();
         self.stopping.send_replace(true);
+        if !*self.handed_over.borrow() {
+            // Afterwards another process is the service, and it does not stop.
+            systemd::stopping();
+        }
         if !times.delay.is_zero() {
             info!("stopping: accepting for another {:?}, for others to notice", times.delay);
             self.listeners.leave();
@@ -102,14 +108,15 @@ impl Stop {
         }
         info!("stopping: no new connections, what is in flight is finished");
         self.listeners.close(Phase::Ending);
-        match timeout(times.stop, self.drained()).await {
+        match timeout(times.stop, self.drained(LAST_WORDS)).await {
             Ok(()) => info!("stopped: nothing is in flight"),
             Err(_) => self.cut_off(times.stop),
         }
     }
 
-    /// A successor serves.
-    pub(super) fn hand_over(&self) {
+    /// This successor serves.
+    pub(super) fn hand_over(&self, successor: u32) {
+        systemd::replaced_by(successor);
         // Here, at once, and not by whoever waits for that: from now on this process is not to accept any more.
         self.listeners.close(Phase::Closing);
         if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -130,9 +137,10 @@ impl Stop {
         let limit = self.times.load().handed_over;
         // Whoever has asked for it has to get the answer.
         sleep(LAST_WORDS).await;
-        if timeout(limit, self.drained()).await.is_err() {
+        // Connections that are silent as well: each may carry a last request yet, and ends by its idle timeout.
+        if timeout(limit, self.drained(Duration::MAX)).await.is_err() {
             self.listeners.close(Phase::Ending);
-            if timeout(GOODBYE, self.drained()).await.is_err() {
+            if timeout(GOODBYE, self.drained(LAST_WORDS)).await.is_err() {
                 return self.cut_off(limit);
             }
         }
@@ -143,15 +151,15 @@ impl Stop {
         info!("stopped after {limit:?}: {} requests in flight are cut off", self.traffic.requests());
     }
 
-    /// Resolves when nothing is in flight.
-    async fn drained(&self) {
+    /// Resolves when nothing is in flight, and no connection is left or nothing has come on any for so long.
+    async fn drained(&self, silent: Duration) {
         let (mut quiet, mut since) = (0, Instant::now());
         while quiet < QUIET_LOOKS {
             sleep(LOOK_EVERY).await;
             if self.traffic.requests() > 0 {
                 since = Instant::now();
             }
-            let done = self.traffic.connections() == 0 || since.elapsed() >= LAST_WORDS;
+            let done = self.traffic.connections() == 0 || since.elapsed() >= silent;
             quiet = if done { quiet + 1 } else { 0 };
         }
     }

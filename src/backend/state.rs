@@ -56,7 +56,7 @@ impl BackendState {
         &self.rest.address
     }
 
-    /// Its address as text: `10.0.0.1:80`, `unix:/run/app.sock`.
+    /// The same as text: `10.0.0.1:80`, `unix:/run/app.sock`.
     pub fn label(&self) -> &str {
         &self.rest.label
     }

@@ -92,6 +92,11 @@ impl Keepers {
         }
     }
 
+    /// End that for all of them, and leave what is under way alone.
+    pub(crate) fn rest(&self) {
+        self.kept().clear();
+    }
+
     /// The pools that are kept up to date.
     pub(super) fn pools(&self) -> Vec<Arc<Pool>> {
         self.kept().iter().map(|kept| Arc::clone(&kept.pool)).collect()

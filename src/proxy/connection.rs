@@ -69,6 +69,8 @@ pub struct Connection {
     traffic: Arc<Traffic>,
     busy: AtomicBool,
     tunnel: AtomicBool,
+    /// The byte is to be made up that ends the body of a refused upgrade.
+    end_body: AtomicBool,
     /// Requests that have begun.
     begun: AtomicU64,
 }
@@ -76,13 +78,26 @@ pub struct Connection {
 impl Connection {
     /// A connection that nothing has come on, of a listener in this phase.
     pub fn new(phase: watch::Receiver<Phase>, traffic: Arc<Traffic>) -> Arc<Self> {
-        let (busy, tunnel, begun) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-        Arc::new(Connection { phase, traffic, busy, tunnel, begun })
+        let (busy, tunnel, end_body, begun) = Default::default();
+        Arc::new(Connection { phase, traffic, busy, tunnel, end_body, begun })
     }
 
     /// What is served in `serve` is served on this connection.
     pub async fn around<T>(self: Arc<Self>, serve: impl Future<Output = T>) -> T {
         CURRENT.scope(self, serve).await
+    }
+
+    /// Whether its listener has left the phase in which the connection began. One atomic read.
+    #[inline]
+    pub fn stirs(&self) -> bool {
+        // Nothing is ever marked as seen.
+        self.phase.has_changed().unwrap_or(true)
+    }
+
+    /// Whether its listener is about to close. Takes no lock while it is not.
+    #[inline]
+    fn closing(&self) -> bool {
+        self.stirs() && self.phase() > Phase::Open
     }
 
     /// The phase of its listener.
@@ -113,6 +128,12 @@ impl Connection {
     #[inline]
     pub fn tunnel(&self) -> bool {
         self.tunnel.load(Relaxed)
+    }
+
+    /// Whether the byte is to be made up that ends a body. Says so once.
+    #[inline]
+    pub fn ends_body(&self) -> bool {
+        self.end_body.load(Relaxed) && self.end_body.swap(false, Relaxed)
     }
 
     /// A request is under way.
@@ -148,9 +169,19 @@ pub(super) fn tunnel_begins() {
     let _ = CURRENT.try_with(|connection| connection.tunnel.store(true, Relaxed));
 }
 
+/// Whether there is a connection around this, to do what is asked of it.
+pub(super) fn is_known() -> bool {
+    CURRENT.try_with(|_| ()).is_ok()
+}
+
+/// Have the byte made up that pingora waits for as the body of a request.
+pub(super) fn end_body() {
+    let _ = CURRENT.try_with(|connection| connection.end_body.store(true, Relaxed));
+}
+
 /// Have the response say that it is the last, if the listener is about to close.
 pub(super) fn last_if_closing(session: &mut Session) {
-    let closing = CURRENT.try_with(|connection| connection.phase() > Phase::Open);
+    let closing = CURRENT.try_with(|connection| connection.closing());
     if closing == Ok(true) {
         session.set_keepalive(None);
     }

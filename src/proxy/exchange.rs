@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
+use super::upgrade::Upgrade;
 use super::{deadline, failure, forwarded, key, request};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
@@ -41,6 +42,7 @@ pub struct Exchange {
     pub(super) again: bool,
     /// What it is, if it is only one of the attempts of a request.
     pub(super) leg: Option<Role>,
+    pub(super) upgrade: Upgrade,
 }
 
 impl Drop for Exchange {
@@ -66,6 +68,7 @@ impl Exchange {
             permit: None,
             again: false,
             leg: None,
+            upgrade: Upgrade::None,
         }
     }
 
@@ -206,7 +209,7 @@ pub(super) fn presented<'a>(header: &'a RequestHeader, sticky: &'a Stickiness) -
 /// Whether the client has closed its connection or reset its stream. With a body to come in HTTP/1 that cannot be known:
 /// looking would read it.
 pub(super) async fn has_left(session: &mut Session) -> bool {
-    let nothing_to_come = session.is_body_empty() && !session.is_upgrade_req();
+    let nothing_to_come = !session.is_upgrade_req() && session.is_body_empty();
     let downstream = session.as_downstream_mut();
     if let Some(closed) = downstream.watch_h2_stream_close() {
         return is_ready(closed).await;

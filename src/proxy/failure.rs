@@ -1,9 +1,11 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
 use http::StatusCode;
+use log::{debug, warn};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
-use pingora_proxy::Session;
+use pingora_proxy::{FailToProxy, Session};
 
+use super::exchange::{DRAIN_REFUSED, Exchange};
 use crate::backend::Failure;
 use crate::filter::respond;
 use crate::pool::CONNECTION_LIMIT;
@@ -82,6 +84,32 @@ fn of_client(kind: &ErrorType) -> Reason {
         | ErrorType::ConnectionClosed
         | ErrorType::H2Error => Reason::ClientGone,
         _ => Reason::BadRequest,
+    }
+}
+
+impl Exchange {
+    /// The request has failed: find out why, and tell the client.
+    pub(super) async fn give_up(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
+        let (reason, status) = match self.ctx.reason {
+            Some(reason) => (reason, reason.status()),
+            None => classify(error),
+        };
+        // Only a filter's refusal leaves the connection as it was; after any other failure pingora closes it, and must say so.
+        let of_a_filter = self.ctx.reason.is_none() && self.ctx.attempt.number == 0;
+        let can_reuse_downstream = of_a_filter && error.esource == ErrorSource::Unset && reason != Reason::BodyTooLarge;
+        if !can_reuse_downstream {
+            session.set_keepalive(None);
+        }
+        self.ctx.reason = Some(reason);
+        if reason == Reason::Internal {
+            warn!("{reason}: {error}");
+        }
+        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
+        let error_code = answer(session, status, reason).await.unwrap_or_else(|e| {
+            debug!("could not answer the client: {e}");
+            0
+        });
+        FailToProxy { error_code, can_reuse_downstream }
     }
 }
 

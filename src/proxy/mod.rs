@@ -18,6 +18,7 @@ mod relay;
 mod request;
 mod response;
 mod retry;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Version, header};
-use log::{debug, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -107,6 +107,7 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         exchange.still_served()?;
         // A further attempt is given all of it again.
@@ -177,7 +178,7 @@ impl ProxyHttp for Proxy {
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
-        Ok(())
+        exchange.upgrade.ask(session, upstream_request)
     }
 
     fn error_while_proxy(
@@ -215,6 +216,7 @@ impl ProxyHttp for Proxy {
         if let Some(lease) = &mut exchange.ctx.lease {
             lease.report(outcome, exchange.ctx.attempt.first_byte.unwrap_or_default());
         }
+        exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())
     }
 
@@ -264,29 +266,7 @@ impl ProxyHttp for Proxy {
         if exchange.leg.is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let (reason, status) = match exchange.ctx.reason {
-            Some(reason) => (reason, reason.status()),
-            None => failure::classify(error),
-        };
-        // Only a filter's refusal leaves the connection as it was; after any other failure pingora closes it, and must say so.
-        let of_a_filter = exchange.ctx.reason.is_none() && exchange.ctx.attempt.number == 0;
-        let can_reuse_downstream = of_a_filter && error.esource == ErrorSource::Unset && reason != Reason::BodyTooLarge;
-        if !can_reuse_downstream {
-            session.set_keepalive(None);
-        }
-        exchange.ctx.reason = Some(reason);
-        if reason == Reason::Internal {
-            warn!("{}: {error}", Reason::Internal);
-        }
-        session.set_total_drain_timeout(Some(exchange::DRAIN_REFUSED));
-        let error_code = match failure::answer(session, status, reason).await {
-            Ok(sent) => sent,
-            Err(e) => {
-                debug!("could not answer the client: {e}");
-                0
-            }
-        };
-        FailToProxy { error_code, can_reuse_downstream }
+        exchange.give_up(session, error).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {

@@ -184,3 +184,41 @@ fn lines_are_written_before_the_process_ends() {
     let text = fs::read_to_string(evenkeel.access_log()).unwrap();
     assert_eq!(text.lines().count(), 200);
 }
+
+#[test]
+fn a_log_that_is_moved_away_under_load_loses_no_line() {
+    let origin = Origin::saying("hello");
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let (rounds, each) = (10, 100);
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let address = evenkeel.http();
+            std::thread::spawn(move || {
+                let mut wire = Client::connect(address);
+                for request in 0..rounds * each {
+                    assert_eq!(wire.get(&format!("/{client}/{request}")).status, 200);
+                }
+            })
+        })
+        .collect();
+    let log = evenkeel.access_log();
+    for round in 0..rounds {
+        let seen = origin.count();
+        wait_until("some more requests", || {
+            origin.count() >= seen + each / 2 || clients.iter().all(|client| client.is_finished())
+        });
+        fs::rename(&log, log.with_extension(round.to_string())).unwrap();
+        evenkeel.signal("USR1");
+        wait_until("it is there again", || log.exists());
+    }
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let files = || (0..rounds).map(|round| log.with_extension(round.to_string())).chain([log.clone()]);
+    let lines =
+        || files().flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>());
+    wait_until("every line is written", || lines().count() >= 4 * rounds * each);
+    let paths: std::collections::HashSet<String> = lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap()["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((lines().count(), paths.len()), (4 * rounds * each, 4 * rounds * each));
+    assert!(files().filter(|file| fs::metadata(file).unwrap().len() > 0).count() > 3, "the load was over too soon");
+}

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod algorithms;
+mod bad_successors;
 mod balancing;
 mod bounded_load;
 mod cancelled;
@@ -47,6 +48,7 @@ mod rolling_deploy;
 mod slow_start;
 mod sticky;
 mod stop;
+mod systemd;
 mod timeouts;
 mod tls;
 mod upgrade;

@@ -39,7 +39,9 @@ fn one_more_and_one_less() {
     assert!(receipt.contains("listeners 1 kept, 1 removed"), "{receipt}");
     assert!(Client::try_connect(first).is_err());
     assert_eq!(get(second, "/").text(), "hello");
-    assert!(kept.closed(), "an idle connection is closed");
+    let last = kept.get("/");
+    assert_eq!((last.text().as_str(), last.header("connection")), ("hello", Some("close")), "one that is idle");
+    assert!(kept.closed());
     gate.open();
     let response = waiting.read();
     assert_eq!((response.text().as_str(), response.header("connection")), ("hello", Some("close")));

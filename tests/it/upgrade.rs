@@ -1,6 +1,7 @@
 //! Upgraded connections: tunnels that HTTP's timeouts do not know.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::support::evenkeel::pool;
@@ -82,4 +83,110 @@ fn a_tunnel_that_the_backend_cuts_is_not_made_again() {
     assert_eq!(String::from_utf8_lossy(&rest), "");
     assert_eq!(evenkeel.requests(1)[0]["status"], 101);
     assert_eq!(origin.count(), 1);
+}
+
+/// A backend that answers before it is asked, so that its answer is always there when the proxy first looks.
+fn hasty() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for wire in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || agree_and_echo(wire));
+        }
+    });
+    address
+}
+
+fn agree_and_echo(mut wire: TcpStream) -> std::io::Result<()> {
+    wire.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
+    let (mut buffer, mut asked) = ([0; 4096], Vec::new());
+    let end = loop {
+        let n = wire.read(&mut buffer)?;
+        asked.extend_from_slice(&buffer[..n]);
+        if let Some(end) = asked.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    // The client may have been quick, too.
+    wire.write_all(&asked[end..])?;
+    loop {
+        match wire.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => wire.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// Pingora took the end of the request, told late, for the end of the tunnel.
+#[test]
+fn a_backend_that_is_quick_to_agree_gets_its_tunnel() {
+    let evenkeel = Evenkeel::start(&pool(&[hasty()], ""));
+    for round in 0..40 {
+        let mut client = evenkeel.client();
+        assert_eq!(client.send(UPGRADE).read().status, 101);
+        client.send([round; 100]);
+        assert_eq!(client.bytes(100), [round; 100], "round {round}");
+    }
+}
+
+#[test]
+fn a_refused_upgrade_is_a_request_like_others() {
+    let origin = Origin::new(|exchange| match exchange.path() {
+        "/ws" => exchange.answer("426 Upgrade Required", "no"),
+        _ => exchange.ok("hello"),
+    });
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    for _ in 0..3 {
+        let response = client.send(UPGRADE).read();
+        assert_eq!((response.status, response.text().as_str()), (426, "no"));
+        assert_eq!(response.header("connection"), Some("keep-alive"));
+        let head = origin.last().head;
+        assert_eq!((head.header("content-length"), head.header("transfer-encoding")), (Some("0"), None));
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    assert!(origin.connections() <= 2, "{} connections", origin.connections());
+    let lines = evenkeel.requests(6);
+    assert!(lines.iter().all(|line| line["bytes_received"] == 0 && line["reason"].is_null()), "{lines:?}");
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_is_gone() {
+    let origin = Origin::new(|exchange| exchange.hang());
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    client.send(UPGRADE);
+    wait_until("the backend is asked", || origin.count() == 1);
+    drop(client);
+    let line = evenkeel.requests(1).remove(0);
+    assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()));
+    wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
+    let backend = &evenkeel.backends()[0];
+    assert_eq!((&backend["failed"], &backend["cancelled"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_the_answer_is_refused() {
+    let origin = Origin::new(|exchange| exchange.hang());
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
+    let mut client = evenkeel.client();
+    client.send(UPGRADE);
+    wait_until("the backend is asked", || origin.count() == 1);
+    client.send("frame");
+    assert_eq!(client.read().status, 400);
+}
+
+#[test]
+fn another_backend_may_agree() {
+    let mut closed = Origin::saying("closed");
+    closed.stop();
+    let busy = Origin::new(|exchange| exchange.answer("503 Service Unavailable", "no"));
+    let good = echo();
+    let evenkeel = Evenkeel::start(&pool(&[closed.address, busy.address, good.address], "retry: { budget: off }"));
+    for round in 0..6 {
+        let mut client = evenkeel.client();
+        assert_eq!(client.send(UPGRADE).read().status, 101);
+        client.send([round; 10]);
+        assert_eq!(client.bytes(10), [round; 10]);
+    }
 }

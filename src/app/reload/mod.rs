@@ -99,6 +99,16 @@ impl Reloader {
         self.live.generation.load_full()
     }
 
+    /// A successor serves. As long as connections may carry a last request, backends are probed on; not for the streams that are
+    /// left then, or each upgrade would add a process that probes.
+    pub(super) fn rest(&self) {
+        let (keepers, last) = (self.live.keepers.clone(), self.config.limits.idle_timeout);
+        tokio::spawn(async move {
+            tokio::time::sleep(last).await;
+            keepers.rest();
+        });
+    }
+
     /// Find out what `config` would change, and whether it can be.
     ///
     /// # Errors

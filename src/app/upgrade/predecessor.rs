@@ -62,15 +62,21 @@ pub(in crate::app) fn hand_over(what: HandOver, how: How) -> Result<Ready, Strin
     match how {
         How::Waiting => {
             let waits = connect(place, deadline).map_err(|e| format!("cannot talk on {}: {e}", place.display()))?;
-            let wire = waits.ok_or_else(|| format!("no process started with -u waits on {}", place.display()))?;
-            talk(wire, offer, &files, what.limit)
+            let mut wire = waits.ok_or_else(|| format!("no process started with -u waits on {}", place.display()))?;
+            talk(&mut wire, offer, &files, what.limit)
         }
         How::Start(program) => {
             let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
             files.insert(0, stderr);
             let mut successor = Successor::start(&program)?;
             let wire = successor.reach(place, deadline, what.limit);
-            match wire.and_then(|wire| talk(wire, offer, &files, what.limit)) {
+            match wire.and_then(|mut wire| {
+                let talked = talk(&mut wire, offer, &files, what.limit);
+                if talked.is_err() {
+                    successor.end(wire);
+                }
+                talked
+            }) {
                 Ok(ready) => {
                     successor.let_go();
                     Ok(ready)
@@ -91,33 +97,37 @@ fn connect(place: &Path, deadline: Instant) -> io::Result<Option<Wire>> {
 }
 
 /// The conversation, up to the word that the successor serves.
-fn talk(mut wire: Wire, offer: Offer, files: &[OwnedFd], limit: Duration) -> Result<Ready, String> {
+fn talk(wire: &mut Wire, offer: Offer, files: &[OwnedFd], limit: Duration) -> Result<Ready, String> {
     let broken = |e: io::Error| match e.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
             "the new process ended before it served".to_owned()
         }
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => format!("the new process was not ready within {limit:?}"),
+        ErrorKind::TimedOut => format!("the new process was not ready within {limit:?}"),
         _ => format!("the new process cannot be understood: {e}"),
     };
-    match wire.receive().map_err(broken)? {
+    match wire.receive().map_err(&broken)? {
         Word::Hello { version: VERSION, pid } => info!("handing over to process {pid}"),
         Word::Hello { version, .. } => {
             return Err(format!("the new process speaks version {version} of the hand-over, not {VERSION}"));
         }
         other => return Err(format!("the new process began with {other:?}")),
     }
-    wire.send(&Answer::Offer(offer)).map_err(broken)?;
-    wire.send_files(files).map_err(broken)?;
-    let ready = match wire.receive().map_err(broken)? {
+    wire.send(&Answer::Offer(offer)).map_err(&broken)?;
+    wire.send_files(files).map_err(&broken)?;
+    let ready = match wire.receive().map_err(&broken)? {
         Word::Ready(ready) => ready,
         Word::Failed { why } => return Err(format!("the new process cannot serve: {why}")),
         other => return Err(format!("the new process said {other:?} before it was ready")),
     };
     wire.set_deadline(Instant::now() + TO_SERVE);
-    wire.send(&Answer::Go).map_err(broken)?;
-    match wire.receive().map_err(broken)? {
-        Word::Serving => Ok(ready),
-        other => Err(format!("the new process said {other:?} instead of serving")),
+    wire.send(&Answer::Go).map_err(&broken)?;
+    match wire.receive() {
+        Ok(Word::Serving) => Ok(ready),
+        Ok(other) => Err(format!("the new process said {other:?} instead of serving")),
+        Err(e) if matches!(e.kind(), ErrorKind::TimedOut) => {
+            Err(format!("the new process was ready, and did not serve within {TO_SERVE:?}"))
+        }
+        Err(e) => Err(broken(e)),
     }
 }
 
@@ -164,6 +174,16 @@ impl Successor {
     /// It goes on without us. Somebody still has to take note of its end, should it end before us.
     fn let_go(mut self) {
         thread::spawn(move || self.child.wait());
+    }
+
+    /// Have whoever we have talked to not serve: it may be a child of the one that was started.
+    fn end(&self, wire: Wire) {
+        let peer = wire.peer().filter(|peer| u32::try_from(peer.as_raw_pid()) != Ok(self.child.id()));
+        drop(wire);
+        if let Some(peer) = peer {
+            // An error means that it is gone.
+            let _ = rustix::process::kill_process(peer, rustix::process::Signal::KILL);
+        }
     }
 
     /// See to its end, and tell all that is known of why.

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::app::systemd::OF_ONE_PROCESS;
+
 /// How this process was started.
 #[derive(Clone, Debug)]
 pub(in crate::app) struct Program {
@@ -31,6 +33,11 @@ impl Program {
         &self.path
     }
 
+    /// A path that it was given.
+    pub(in crate::app) fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.as_ref().map_or_else(|| path.into(), |folder| folder.join(path))
+    }
+
     /// The command that starts a successor.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
@@ -39,6 +46,9 @@ impl Program {
             command.arg("-u");
         }
         command.args(&self.arguments);
+        for name in OF_ONE_PROCESS {
+            command.env_remove(name);
+        }
         if let Some(folder) = self.folder.as_ref().filter(|folder| folder.is_dir()) {
             command.current_dir(folder);
         }

@@ -126,7 +126,9 @@ impl BackgroundService for Succession {
         let told = spawn_blocking(move || {
             heir.wire.send(&Word::Ready(ready))?;
             match heir.wire.receive()? {
-                Answer::Go => Ok(heir),
+                // We may have slept, and the other may have given us up.
+                Answer::Go if heir.wire.waits() => Ok(heir),
+                Answer::Go => Err(io::ErrorKind::UnexpectedEof.into()),
                 Answer::Offer(_) => Err(io::Error::other("it said something else")),
             }
         });
@@ -151,6 +153,9 @@ impl BackgroundService for Succession {
         {
             warn!("the error log still goes by way of process {pid}: {e}");
         }
-        let _ = spawn_blocking(move || heir.wire.send(&Word::Serving)).await;
+        if !matches!(spawn_blocking(move || heir.wire.send(&Word::Serving)).await, Ok(Ok(()))) {
+            error!("process {pid} has given us up in this moment, and serves on");
+            std::process::exit(1);
+        }
     }
 }

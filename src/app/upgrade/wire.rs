@@ -40,6 +40,17 @@ impl Wire {
         Ok(Wire { stream, deadline })
     }
 
+    /// The process at the other end, or the one that it was when the connection was made.
+    pub(super) fn peer(&self) -> Option<rustix::process::Pid> {
+        rustix::net::sockopt::socket_peercred(&self.stream).ok().map(|peer| peer.pid)
+    }
+
+    /// Whether the other end is there, and has nothing to say.
+    pub(super) fn waits(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.stream, &mut [0_u8; 1], flags), Err(e) if e == rustix::io::Errno::WOULDBLOCK)
+    }
+
     /// Have everything done by then.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;

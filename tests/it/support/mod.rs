@@ -6,6 +6,7 @@ pub mod gate;
 pub mod message;
 pub mod origin;
 pub mod pools;
+pub mod replaceable;
 pub mod socket;
 pub mod tally;
 pub mod tls;

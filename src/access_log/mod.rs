@@ -3,41 +3,29 @@
 //! A request only formats its line; a thread of its own writes. If the disk or the reader of a pipe cannot keep up, lines
 //! are dropped and counted rather than requests held back.
 
+mod writer;
+
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::Local;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderName, Version};
-use log::{error, warn};
 use pingora_proxy::Session;
 use serde::Serialize;
 
-use crate::config::{self, LogFormat, LogPath};
+use crate::config::{self, LogFormat};
 use crate::ctx::Ctx;
-
-/// How many lines may wait for the writer: a second or so of traffic, and a few megabytes.
-const QUEUE: usize = 16 * 1024;
+use writer::Writer;
 
 /// Where requests are logged. Clones share the writer.
 #[derive(Clone)]
 pub struct AccessLog {
     format: LogFormat,
     writer: Arc<Writer>,
-}
-
-struct Writer {
-    /// Its thread begins with the first line: one that began before the process becomes a daemon would stay behind.
-    lines: OnceLock<Option<SyncSender<String>>>,
-    out: Mutex<Option<Box<dyn Write + Send>>>,
-    dropped: AtomicU64,
 }
 
 /// One request that has ended.
@@ -54,20 +42,25 @@ impl AccessLog {
     /// # Errors
     /// What the system says about the file.
     pub fn open(settings: &config::AccessLog) -> io::Result<Self> {
-        let out: Box<dyn Write + Send> = match &settings.path {
-            LogPath::Stdout => Box::new(io::stdout()),
-            LogPath::Stderr => Box::new(io::stderr()),
-            LogPath::File(path) => Box::new(append(path)?),
-        };
-        Ok(AccessLog {
-            format: settings.format,
-            writer: Arc::new(Writer { lines: OnceLock::new(), out: Mutex::new(Some(out)), dropped: AtomicU64::new(0) }),
-        })
+        Ok(AccessLog { format: settings.format, writer: Arc::new(Writer::open(&settings.path)?) })
     }
 
     /// Lines that could not be kept.
     pub fn dropped(&self) -> u64 {
-        self.writer.dropped.load(Relaxed)
+        self.writer.dropped()
+    }
+
+    /// Go on in a file of the same name, for one that has been moved. No line is lost. May wait for the disk.
+    ///
+    /// # Errors
+    /// That it cannot be opened; the log goes on in the one that is open.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.writer.reopen()
+    }
+
+    /// Wait a moment for what has been logged to be written.
+    pub fn flush(&self) {
+        self.writer.flush();
     }
 
     pub(crate) fn write(&self, entry: &Entry<'_>) {
@@ -75,51 +68,7 @@ impl AccessLog {
             LogFormat::Combined => combined(entry),
             LogFormat::Json => json(entry),
         };
-        let lines = self.writer.lines.get_or_init(|| self.writer.start());
-        let kept = lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
-        if !kept {
-            self.writer.dropped.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl Writer {
-    /// Start the thread that writes; `None`, with a word in the error log, if the system has none to give.
-    fn start(&self) -> Option<SyncSender<String>> {
-        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let (lines, waiting) = sync_channel(QUEUE);
-        let thread = thread::Builder::new().name("access log".to_owned());
-        match thread.spawn(move || write_all(&waiting, out)) {
-            Ok(_) => Some(lines),
-            Err(e) => {
-                error!("the access log has no writer: {e}");
-                None
-            }
-        }
-    }
-}
-
-fn append(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
-/// Write lines until nobody can send any more; flush whenever none is waiting.
-fn write_all(waiting: &Receiver<String>, out: Box<dyn Write + Send>) {
-    let mut out = BufWriter::with_capacity(64 * 1024, out);
-    let mut failed = false;
-    while let Ok(line) = waiting.recv() {
-        let mut result = writeln!(out, "{line}");
-        while let Ok(line) = waiting.try_recv() {
-            result = result.and(writeln!(out, "{line}"));
-        }
-        result = result.and(out.flush());
-        // Once, on entering: a full disk would otherwise fill the error log too.
-        match (&result, failed) {
-            (Err(e), false) => warn!("the access log cannot be written: {e}"),
-            (Ok(()), true) => warn!("the access log can be written again"),
-            _ => {}
-        }
-        failed = result.is_err();
+        self.writer.write(line);
     }
 }
 
