@@ -163,7 +163,7 @@ impl Handed {
         };
         // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
         sockets.retain(|socket| !socket.is_lost());
-        Handed { sockets, pools, ready: Ready { pid: std::process::id(), ..Ready::default() } }
+        Handed { sockets, pools, ready: Ready::default() }
     }
 
     /// What is known of backends goes to their pools.

@@ -122,7 +122,9 @@ pub(in crate::app) struct Succession {
 impl BackgroundService for Succession {
     async fn start_with_ready_notifier(&self, _: ShutdownWatch, go: ServiceReadyNotifier) {
         let heir = self.heir.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((mut heir, ready)) = heir else { return };
+        let Some((mut heir, mut ready)) = heir else { return };
+        // Now, and not when it was built: a daemon has become another process since.
+        ready.pid = std::process::id();
         let told = spawn_blocking(move || {
             heir.wire.send(&Word::Ready(ready))?;
             match heir.wire.receive()? {
