@@ -57,6 +57,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: arguments in, exit code out |
 //! | [`app`] | the composition root: a configuration and what is registered become a pingora `Server` |
+//! | `front` | a client's connection on its way to pingora: its limits, and its end |
 //! | [`admin`] | what people see of a running process: readiness, metrics, JSON |
 //! | [`proxy`] | the `ProxyHttp` implementation, and the [generation](proxy::Generation) that it serves |
 //! | [`access_log`] | a line for each request |
@@ -78,6 +79,7 @@ pub mod config;
 pub mod ctx;
 pub mod discovery;
 pub mod filter;
+mod front;
 pub mod health;
 pub mod metrics;
 pub mod pool;

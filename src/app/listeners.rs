@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::files;
-use super::front::{Door, Front};
 use super::listen::{self, Opening, Socket};
 use super::systemd::{self, Watchdog};
 use crate::config::{ListenAddress, Listener};
+use crate::front::{Door, Front};
 use crate::proxy::Phase;
 
 /// Why listeners stay as they are.

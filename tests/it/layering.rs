@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody.
-const MAY: [(&str, &[&str]); 16] = [
+const MAY: [(&str, &[&str]); 17] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
+    ("front", &["proxy", "metrics", "reason", "config"]),
     ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config"]),
     ("access_log", &["ctx", "config"]),
     ("filter", &["ctx"]),

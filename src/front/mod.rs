@@ -1,6 +1,9 @@
 //! The way of a connection into the proxy: what must be set before pingora reads a request's header, ahead of any hook, and
 //! when a connection that nothing comes on is closed.
 
+mod downstream;
+mod frames;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,8 +20,8 @@ use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 
-use super::downstream::Downstream;
 use crate::proxy::{Connection, Generation, Phase, Proxy, Traffic};
+use downstream::Downstream;
 
 /// With what a client begins that speaks HTTP/2 by prior knowledge.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,14 +33,14 @@ const LINGER_AT_END: Duration = Duration::from_millis(50);
 
 /// The proxy behind its idle timeout, the same for every listener. Pingora waits 60 seconds for the first byte of a
 /// connection and, by default, for ever between two requests on it.
-pub(super) struct Front {
+pub(crate) struct Front {
     proxy: Arc<HttpProxy<Proxy>>,
     generation: Arc<ArcSwap<Generation>>,
     traffic: Arc<Traffic>,
 }
 
 impl Front {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, generation: Arc<ArcSwap<Generation>>, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(proxy: HttpProxy<Proxy>, generation: Arc<ArcSwap<Generation>>, traffic: Arc<Traffic>) -> Self {
         Front { proxy: Arc::new(proxy), generation, traffic }
     }
 
@@ -117,7 +120,7 @@ async fn begins_http2(stream: &mut Stream) -> Option<bool> {
 }
 
 /// The door of one listener: the way from there to the proxy.
-pub(super) struct Door {
+pub(crate) struct Door {
     front: Arc<Front>,
     phase: watch::Receiver<Phase>,
     /// HTTP/2 by prior knowledge is looked for.
@@ -125,7 +128,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(front: Arc<Front>, phase: watch::Receiver<Phase>, h2c: bool) -> Self {
+    pub(crate) fn new(front: Arc<Front>, phase: watch::Receiver<Phase>, h2c: bool) -> Self {
         Door { front, phase, h2c }
     }
 }
