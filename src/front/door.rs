@@ -58,8 +58,9 @@ impl Door {
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _counted = self.front.traffic.connection();
-        let counted = self.front.census.count(self.front.generation.load().limits.max_connections);
-        let mut counted = match counted {
+        let most = self.front.generation.load().limits.max_connections;
+        let most = most.map_or(self.front.most, |most| most.min(self.front.most));
+        let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
             Err(reason) => return self.refuse(stream, reason).await,
         };

@@ -46,11 +46,18 @@ pub(crate) struct Front {
     generation: Arc<ArcSwap<Generation>>,
     traffic: Arc<Traffic>,
     census: Arc<Census>,
+    /// More clients than that cannot be connected, whatever the limits say.
+    most: u64,
 }
 
 impl Front {
-    pub(crate) fn new(proxy: HttpProxy<Proxy>, generation: Arc<ArcSwap<Generation>>, traffic: Arc<Traffic>) -> Self {
-        Front { proxy: Arc::new(proxy), generation, traffic, census: Arc::default() }
+    pub(crate) fn new(
+        proxy: HttpProxy<Proxy>,
+        generation: Arc<ArcSwap<Generation>>,
+        traffic: Arc<Traffic>,
+        most: u64,
+    ) -> Self {
+        Front { proxy: Arc::new(proxy), generation, traffic, census: Arc::default(), most }
     }
 }
 

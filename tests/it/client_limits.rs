@@ -179,3 +179,13 @@ fn pipelined_requests_are_all_answered_in_order() {
     }
     wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
 }
+
+/// A shell's limit is 1024; a process that runs out of files fails the requests that it has.
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+    let (_origin, evenkeel) = limited("max_connections: off");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", evenkeel.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{line}");
+}
