@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::evenkeel::pool;
-use crate::support::{Evenkeel, LIMIT, Origin, wait_until};
+use crate::support::{Evenkeel, LIMIT, Origin, Then, wait_until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -104,4 +104,59 @@ fn a_client_opens_so_many_streams() {
     let mut settings = vec![0; usize::from(header[2])];
     stream.read_exact(&mut settings).unwrap();
     assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 7]), "{settings:?}");
+}
+
+/// A stream that is reset has this code; what else comes is passed over.
+#[track_caller]
+fn reset(stream: &mut TcpStream) -> u32 {
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).unwrap();
+        let mut payload = vec![0; usize::from(header[1]) << 8 | usize::from(header[2])];
+        stream.read_exact(&mut payload).unwrap();
+        match header[3] {
+            3 => return u32::from_be_bytes(payload[..4].try_into().unwrap()),
+            1 => panic!("an answer: {payload:?}"),
+            _ => {}
+        }
+    }
+}
+
+/// HEADERS of a request for `/` at `a`, with the method of this number in HPACK's static table.
+fn headers(method: u8, flags: u8) -> Vec<u8> {
+    let block = [0x80 | method, 0x86, 0x84, 0x41, 1, b'a'];
+    [&[0, 0, 6, 1, 4 | flags, 0, 0, 0, 1][..], &block].concat()
+}
+
+/// Pingora waits for the body of a stream for ever.
+#[test]
+fn a_body_that_pauses_resets_its_stream() {
+    let (origin, evenkeel) = both("limits: { body_timeout: 200ms }\n");
+    let mut stream = connect(&evenkeel);
+    stream.write_all(&[PREFACE, SETTINGS, &headers(3, 0), &[0, 0, 1, 0, 0, 0, 0, 0, 1, b'x']].concat()).unwrap();
+    reset(&mut stream);
+    wait_until("it is counted", || evenkeel.failures("client_timeout") == 1.0);
+    let line = evenkeel.requests(1).remove(0);
+    assert_eq!((&line["status"], &line["client"]), (&408.into(), &"127.0.0.1".into()), "{line}");
+    wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
+    assert!(origin.count() <= 1);
+}
+
+/// And for a header that drips.
+#[test]
+fn a_header_that_drips_resets_its_stream() {
+    let origin = Origin::new(|exchange| {
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: very ".iter().chain(b"slow ".iter().cycle()) {
+            exchange.send([*byte])?;
+            exchange.pause(Duration::from_millis(50));
+        }
+        Ok(Then::Keep)
+    });
+    let listener = "listeners: [{ address: 127.0.0.1:0, h2c: true }]\n";
+    let evenkeel = Evenkeel::start(&(listener.to_owned() + &pool(&[origin.address], "timeouts: { request: 200ms }")));
+    let mut stream = connect(&evenkeel);
+    stream.write_all(&[PREFACE, SETTINGS, &headers(2, 1)].concat()).unwrap();
+    reset(&mut stream);
+    wait_until("it is counted", || evenkeel.failures("request_timeout") == 1.0);
+    wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
 }
