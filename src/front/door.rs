@@ -54,15 +54,31 @@ impl Door {
 
 #[async_trait]
 impl ServerApp for Door {
+    /// A task of its own for the connection: that in which pingora calls has room for a TLS handshake, 8 KiB, as long as it lasts.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _counted = self.front.traffic.connection();
+        let (door, shutdown, counted) = (Arc::clone(self), shutdown.clone(), self.front.traffic.connection());
+        tokio::spawn(async move {
+            door.serve(stream, &shutdown).await;
+            drop(counted);
+        });
+        None
+    }
+}
+
+impl Door {
+    /// What is waited for by turns is in boxes: a connection has room here for the largest of them as long as it lasts, and for
+    /// the same once more with every function that takes one. Most connections wait for nothing but their next request.
+    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
         let most = self.front.generation.load().limits.max_connections;
         let most = most.map_or(self.front.most, |most| most.min(self.front.most));
         let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
-            Err(reason) => return self.refuse(stream, reason).await,
+            Err(reason) => {
+                Box::pin(self.refuse(stream, reason)).await;
+                return None;
+            }
         };
-        let stream = match self.introduced(stream).await {
+        let stream = match Box::pin(self.introduced(stream)).await {
             Ok(stream) => stream,
             Err(e) => {
                 debug!("a connection without a PROXY header: {e}");
@@ -71,23 +87,23 @@ impl ServerApp for Door {
             }
         };
         if let Err(reason) = self.admit(&stream, &mut counted) {
-            return self.refuse(stream, reason).await;
+            Box::pin(self.refuse(stream, reason)).await;
+            return None;
         }
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            self.serve_http2(stream, BytesMut::new(), shutdown).await;
+            Box::pin(self.serve_http2(stream, BytesMut::new(), shutdown)).await;
             return None;
         }
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
-        let served = Arc::clone(&connection).around(self.serve_http1(downstream, shutdown, &connection));
+        let served = Box::pin(self.serve_http1(downstream, shutdown, &connection));
+        let served = Arc::clone(&connection).around(served);
         let (stream, ahead) = unless_nothing_comes(served, &connection).await??.into_parts();
         drop(connection);
-        self.serve_http2(stream, ahead, shutdown).await;
+        Box::pin(self.serve_http2(stream, ahead, shutdown)).await;
         None
     }
-}
 
-impl Door {
     /// The connection of the client itself, where a proxy says whose it is.
     async fn introduced(&self, stream: Stream) -> io::Result<Stream> {
         let introduces = |peer: IpAddr| self.proxies.iter().any(|net| net.contains(&peer));
@@ -111,10 +127,9 @@ impl Door {
     }
 
     /// Turn a connection away. Whoever is about to speak TLS could not read an answer, and gets none.
-    async fn refuse(&self, stream: Stream, reason: Reason) -> Option<Stream> {
+    async fn refuse(&self, stream: Stream, reason: Reason) {
         self.front.note(peer(&stream), b"", reason, Duration::ZERO);
         farewell(stream, reason).await;
-        None
     }
 
     /// One request after the other. What is left when the client turns out to speak HTTP/2.
@@ -136,7 +151,7 @@ impl Door {
                 Err(End::Refused(reason)) => {
                     let client = peer(downstream.stream());
                     self.front.note(client, downstream.came(), reason, began.elapsed());
-                    farewell(downstream.into_parts().0, reason).await;
+                    Box::pin(farewell(downstream.into_parts().0, reason)).await;
                     return None;
                 }
             };
