@@ -19,6 +19,8 @@ pub enum Reason {
     ClientGone,
     /// 500: a fault of ours or of a filter.
     Internal,
+    /// 501: an upgrade, as to a WebSocket, in a pool of `protocol: h2`, which has none.
+    NoUpgrade,
     /// 502: the backend could not be reached.
     ConnectFailed,
     /// 502: the backend closed or reset the connection.
@@ -53,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -61,6 +63,7 @@ impl Reason {
         Reason::BodyTooLarge,
         Reason::ClientGone,
         Reason::Internal,
+        Reason::NoUpgrade,
         Reason::ConnectFailed,
         Reason::BackendClosed,
         Reason::BackendProtocol,
@@ -88,6 +91,7 @@ impl Reason {
             Reason::BodyTooLarge => "body_too_large",
             Reason::ClientGone => "client_gone",
             Reason::Internal => "internal",
+            Reason::NoUpgrade => "no_upgrade",
             Reason::ConnectFailed => "connect_failed",
             Reason::BackendClosed => "backend_closed",
             Reason::BackendProtocol => "backend_protocol",
@@ -116,6 +120,7 @@ impl Reason {
             Reason::BodyTooLarge => 413,
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
+            Reason::NoUpgrade => 501,
             Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol | Reason::BackendStatus => 502,
             Reason::NoBackend
             | Reason::PoolFull

@@ -2,10 +2,12 @@
 
 use http::StatusCode;
 use log::{debug, warn};
+use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::exchange::{DRAIN_REFUSED, Exchange};
+use super::grpc;
 use crate::backend::Failure;
 use crate::filter::respond;
 use crate::pool::CONNECTION_LIMIT;
@@ -28,7 +30,7 @@ pub(super) fn classify(error: &Error) -> (Reason, u16) {
         return (reason, status);
     }
     let reason = match error.esource {
-        ErrorSource::Upstream => of_backend(&error.etype),
+        ErrorSource::Upstream => of_broken(error),
         ErrorSource::Downstream => of_client(&error.etype),
         ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
     };
@@ -49,6 +51,7 @@ pub(super) fn of_backend(kind: &ErrorType) -> Reason {
     match kind {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::BackendTimeout,
         limit if *limit == CONNECTION_LIMIT => Reason::ConnectionLimit,
+        silent if *silent == PING_TIMEDOUT => Reason::BackendClosed,
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Reason::BackendClosed,
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout
@@ -62,6 +65,18 @@ pub(super) fn of_backend(kind: &ErrorType) -> Reason {
         | ErrorType::InvalidCert => of_connect(kind),
         _ => Reason::BackendProtocol,
     }
+}
+
+/// The same, where HTTP/2 has but one kind of error for whatever goes wrong: a backend that ends a stream or a connection has said
+/// so, which is no fault of its HTTP.
+pub(super) fn of_broken(error: &Error) -> Reason {
+    if ended_by_backend(error) { Reason::BackendClosed } else { of_backend(&error.etype) }
+}
+
+/// Whether the backend has reset the stream or closed the connection, in HTTP/2.
+pub(super) fn ended_by_backend(error: &Error) -> bool {
+    let h2 = (error.etype == ErrorType::H2Error).then(|| error.root_cause().downcast_ref::<h2::Error>()).flatten();
+    h2.is_some_and(|e| e.is_remote() || e.is_io())
 }
 
 /// What a backend did wrong, by the reason that it is for the request.
@@ -101,6 +116,7 @@ impl Exchange {
             session.set_keepalive(None);
         }
         self.ctx.reason = Some(reason);
+        self.meant = Some(status);
         if reason == Reason::Internal {
             warn!("{reason}: {error}");
         }
@@ -125,6 +141,9 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
         return Ok(0);
     }
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if grpc::is_call(session.req_header()) {
+        return fail_call(session, status, reason).await;
+    }
     let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
     let mut headers = vec![(REASON_HEADER, reason.as_str())];
     if reason == Reason::Overloaded {
@@ -135,6 +154,13 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     }
     respond(session, code, &headers, &text).await?;
     Ok(code.as_u16())
+}
+
+/// The same for a call of gRPC, whose client looks for a status of gRPC.
+async fn fail_call(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
+    let headers = [("grpc-message", reason.as_str()), (REASON_HEADER, reason.as_str())];
+    grpc::respond(session, grpc::status_of(reason, status), &headers).await?;
+    Ok(StatusCode::OK.as_u16())
 }
 
 #[cfg(test)]
