@@ -3,7 +3,6 @@
 //! So a connection is one client's, and is kept for requests of the same client connection alone.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::SocketAddr as InetAddress;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,9 +26,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Have connections for this peer begin with the two ends of the client's.
 pub(super) fn introduce(peer: &mut HttpPeer, version: ProxyProtocol, ends: Ends) {
     static STATE: OnceLock<RandomState> = OnceLock::new();
-    let mut hasher = STATE.get_or_init(RandomState::new).build_hasher();
-    (peer.group_key, ends).hash(&mut hasher);
-    peer.group_key = hasher.finish();
+    peer.group_key = STATE.get_or_init(RandomState::new).hash_one((peer.group_key, ends));
     let options = &mut peer.options;
     options.idle_timeout = Some(options.idle_timeout.map_or(IDLE, |idle| idle.min(IDLE)));
     let (inner, tweak) = (options.custom_l4.take(), options.upstream_tcp_sock_tweak_hook.take());

@@ -265,7 +265,7 @@ impl Exchange {
             Some(session) if others => Some(self.lease_now(session, pool)?),
             _ => None,
         };
-        let free = failed.trouble == Trouble::Connect;
+        let free = failed.trouble.unseen();
         match permit {
             Some(_) => pool.spend_on_retry(free).ok()?,
             None => *permit = Some(pool.permit_retry(free).ok()?),

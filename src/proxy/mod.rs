@@ -12,6 +12,7 @@ mod forwarded;
 mod generation;
 mod grpc;
 mod hedge;
+mod http10;
 mod key;
 mod leg;
 mod race;
@@ -170,7 +171,8 @@ impl ProxyHttp for Proxy {
         let received = session.req_header();
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
         if let Some(pool) = &exchange.ctx.pool {
-            translate::translate(session, upstream_request, pool, &mut exchange.continued).await?;
+            let address = exchange.ctx.lease.as_ref().map_or("", |lease| lease.backend().label());
+            translate::translate(session, upstream_request, pool, address, &mut exchange.continued).await?;
             if pool.grpc_web() {
                 exchange.grpc_web = grpc::from_web(upstream_request);
             }

@@ -6,14 +6,15 @@ use pingora::http::RequestHeader;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::request;
+use super::{http10, request};
 use crate::config::Protocol;
 use crate::pool::Pool;
 
 /// Says of pingora's error that a backend which is to be asked in HTTP/2 alone does not speak it.
 pub(super) const NOT_HTTP2: ErrorType = ErrorType::Custom("NotHttp2");
 
-/// Make `upstream_request` one that the backend understands. `continued` says whether the client has been told to send its body.
+/// Make `upstream_request` one that the backend understands. `nobody` is whom one asks who does not say
+/// it, and `continued` whether the client has been told to send its body.
 ///
 /// # Errors
 /// That the backend does not speak HTTP/2, in a pool that asks in nothing else.
@@ -21,6 +22,7 @@ pub(super) async fn translate(
     session: &mut Session,
     upstream_request: &mut RequestHeader,
     pool: &Pool,
+    nobody: &str,
     continued: &mut bool,
 ) -> Result<()> {
     let from_http2 = session.req_header().version == Version::HTTP_2;
@@ -30,6 +32,13 @@ pub(super) async fn translate(
             // Of it pingora makes the target anew, with the scheme of the backend's connection.
             let authority = upstream_request.uri.authority().map(|authority| authority.as_str().to_owned());
             upstream_request.insert_header(HOST, authority.unwrap_or_default())?;
+        }
+        if session.req_header().version == Version::HTTP_10 {
+            http10::without_chunks(session);
+            if !upstream_request.headers.contains_key(HOST) && upstream_request.uri.authority().is_none() {
+                // It need not say whom it asks, and HTTP/2 must.
+                upstream_request.insert_header(HOST, nobody)?;
+            }
         }
         return expect(session, upstream_request, continued).await;
     }

@@ -25,6 +25,7 @@ mod hashing;
 mod headers;
 mod health;
 mod hedge;
+mod http2_out;
 mod large;
 mod layering;
 mod lifecycle;
