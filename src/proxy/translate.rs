@@ -69,5 +69,9 @@ async fn expect(session: &mut Session, upstream_request: &mut RequestHeader, con
     {
         return Ok(());
     }
-    session.as_downstream_mut().write_continue_response().await.map_err(|e| e.into_down())
+    // Pingora takes it for an answer ahead of the body, after which it would close the connection.
+    let keepalive = session.get_keepalive();
+    session.as_downstream_mut().write_continue_response().await.map_err(|e| e.into_down())?;
+    session.set_keepalive(keepalive);
+    Ok(())
 }
