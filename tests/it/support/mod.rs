@@ -5,6 +5,7 @@ pub mod evenkeel;
 pub mod gate;
 pub mod http2;
 pub mod message;
+pub mod nginx;
 pub mod origin;
 pub mod pools;
 pub mod replaceable;
