@@ -1,10 +1,11 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use log::{debug, warn};
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use tokio::time::timeout;
 
 use super::exchange::{DRAIN_REFUSED, Exchange};
 use super::grpc;
@@ -140,10 +141,19 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     if reason == Reason::ClientGone || response_started(session) {
         return Ok(0);
     }
-    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if grpc::is_call(session.req_header()) {
-        return fail_call(session, status, reason).await;
+    let told = match grpc::is_call(session.req_header()) {
+        true => fail_call(session, status, reason).await,
+        false => say(session, status, reason).await,
+    };
+    if session.req_header().version == Version::HTTP_2 {
+        // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
+        let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
     }
+    told
+}
+
+async fn say(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
     let mut headers = vec![(REASON_HEADER, reason.as_str())];
     if reason == Reason::Overloaded {

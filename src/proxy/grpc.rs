@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
+use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_proxy::Session;
 
@@ -104,7 +105,9 @@ pub(super) async fn respond(session: &mut Session, status: u8, headers: &[(&'sta
     if session.req_header().version != Version::HTTP_2 {
         response.insert_header(CONTENT_LENGTH, "0")?;
     }
-    session.write_response_header(Box::new(response), true).await
+    // As a task: a header that is written by itself does not end its stream, and what follows would be no trailers.
+    session.write_response_tasks(vec![HttpTask::Header(Box::new(response), true)]).await?;
+    Ok(())
 }
 
 /// Make a grpc-web request, which `upstream_request` is about to pass on, one of gRPC. What comes back is to go through what

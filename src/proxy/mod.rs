@@ -112,14 +112,16 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
-        exchange.still_served()?;
+        // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
+        exchange.still_served().map_err(|e| e.into_down())?;
         // A further attempt is given all of it again.
         let given = &mut exchange.ctx.attempt.body;
         *given += body.len() as u64;
         exchange.ctx.body_received = exchange.ctx.body_received.max(*given);
         match exchange.generation.limits.max_body_size {
             Some(limit) if exchange.ctx.body_received > limit => {
-                Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
+                let error = Error::explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size");
+                Err(error.into_down())
             }
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod evenkeel;
 pub mod gate;
+pub mod grpc;
 pub mod http2;
 pub mod message;
 pub mod nginx;
