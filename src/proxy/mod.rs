@@ -79,8 +79,10 @@ impl ProxyHttp for Proxy {
         }
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
+        if session.is_http2() && !session.is_body_empty() {
+            connection::body_comes(false);
+        }
         session.set_write_timeout(Some(limits.write_timeout));
-        session.set_pipelining_enabled(true);
         Ok(())
     }
 
@@ -105,11 +107,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if session.is_http2() {
+            connection::body_comes(end_of_stream);
+        }
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
@@ -193,6 +198,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
+        exchange.hear_connection(&mut error);
         let again = match std::mem::take(&mut exchange.again) {
             true => true,
             false => error.esource == ErrorSource::Upstream && exchange.end_broken_attempt(session, &error, reused),
@@ -237,6 +243,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status.as_u16() != 101 {
             return Ok(());
         }
+        connection::answered();
         response::strip_hop_by_hop(response);
         exchange.grpc_web.response_header_filter(response);
         if let Some(cookie) = exchange.sticky_cookie(session) {
