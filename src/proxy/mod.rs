@@ -13,11 +13,13 @@ mod generation;
 mod hedge;
 mod key;
 mod leg;
+mod path;
 mod race;
 mod relay;
 mod request;
 mod response;
 mod retry;
+mod rfc7239;
 mod upgrade;
 
 use std::sync::Arc;
@@ -86,14 +88,16 @@ impl ProxyHttp for Proxy {
             return Ok(false);
         }
         exchange.identify(session);
-        let header = session.req_header();
-        if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
+        let generation = Arc::clone(&exchange.generation);
+        let sound = request::validate(session.req_header(), generation.limits.max_body_size);
+        let simple = sound.and_then(|()| request::simplify(session.req_header_mut(), generation.normalize_path));
+        if let Err(reason) = simple {
             return exchange.refuse(session, reason).await;
         }
+        let header = session.req_header();
         if !exchange.find_route(header) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
-        let generation = Arc::clone(&exchange.generation);
         match exchange.route.and_then(|number| generation.routes.get(number)) {
             Some(route) => exchange.follow(session, route).await,
             None => exchange.refuse(session, Reason::NoRoute).await,
@@ -165,12 +169,10 @@ impl ProxyHttp for Proxy {
         if let Some((header, left)) = exchange.left_to_tell() {
             deadline::tell(upstream_request, &header, left)?;
         }
-        let received = session.req_header();
-        forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
-        if received.version == Version::HTTP_2 {
+        let received = forwarded::Received { peer, tls, header: session.req_header() };
+        forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
+        if received.header.version == Version::HTTP_2 {
             request::join_cookies(upstream_request)?;
-        } else {
-            request::to_origin_form(upstream_request)?;
         }
         if !session.is_upgrade_req() && exchange.ctx.pool.as_ref().is_some_and(|pool| pool.wants_connection()) {
             upstream_request.insert_header(header::CONNECTION, "close")?;
@@ -204,8 +206,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
-            return Ok(());
+            return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
+        response::hold_to_the_rules(response)?;
         let attempt = &mut exchange.ctx.attempt;
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
         let outcome = Failure::of_status(response.status.as_u16()).map_or(Outcome::Succeeded, Outcome::Failed);
