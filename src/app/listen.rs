@@ -13,13 +13,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use pingora_core::apps::ServerApp;
+use pingora_core::listeners::ListenerConfig;
 use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
 use rustix::net::sockopt::socket_acceptconn;
 
 use crate::config::{ListenAddress, ListenerTls};
+
+/// Nothing is read but into a buffer of who wants it; pingora's 64 KiB for each connection are not needed. What is written is
+/// collected as pingora does it, so that a small response is one packet.
+const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(0), write: None };
 
 /// A bound address.
 #[derive(Debug)]
@@ -140,14 +146,14 @@ impl<A: ServerApp + Send + Sync + 'static> Opening<A> {
         let key = key(&socket.address);
         let mut service = Service::new(key.clone(), app);
         match (&socket.address, tls) {
-            (ListenAddress::Tcp(_), None) => service.add_tcp(&key),
+            (ListenAddress::Tcp(_), None) => service.add_listener(ListenerConfig::tcp(&key).l4_buffer(BUFFERS)),
             (ListenAddress::Tcp(_), Some(tls)) => {
                 let (certificate, key_file) = (tls.certificate.to_string_lossy(), tls.key.to_string_lossy());
                 let mut settings = TlsSettings::intermediate(&certificate, &key_file)?;
                 settings.enable_h2();
                 service.add_tls_with_settings(&key, None, settings);
             }
-            (ListenAddress::Unix(_), _) => service.add_uds(&key, None),
+            (ListenAddress::Unix(_), _) => service.add_listener(ListenerConfig::uds(&key).l4_buffer(BUFFERS)),
         }
         Ok(Opening { service, socket })
     }

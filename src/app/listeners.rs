@@ -143,7 +143,7 @@ impl Listeners {
         };
         let socket = socket.and_then(|socket| socket.usable().map(|()| socket)).map_err(failed)?;
         let phase = watch::Sender::default();
-        let door = Door::new(Arc::clone(&self.0.front), phase.subscribe(), wanted.h2c);
+        let door = Door::new(Arc::clone(&self.0.front), phase.subscribe(), wanted.h2c, &wanted.proxy_protocol);
         let opening = Opening::new(door, socket.share().map_err(failed)?, wanted.tls.as_ref());
         let opening = opening.map_err(|e| failed(io::Error::other(e.to_string())))?;
         let files = files::of_listener(wanted);

@@ -1,4 +1,4 @@
-//! `listeners`, `trusted_proxies`, `limits`, `access_log` and `admin`: everything on the client's side of the file.
+//! `listeners`, `trusted_proxies`, `access_log` and `admin`: everything on the client's side of the file.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::address;
 use super::map::Map;
 use super::reader::{Value, line};
-use super::{AccessLog, Admin, Limits, ListenAddress, Listener, ListenerTls, LogFormat, LogPath};
+use super::{AccessLog, Admin, ListenAddress, Listener, ListenerTls, LogFormat, LogPath};
 
 /// Read `listeners`.
 pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
@@ -41,14 +41,33 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     });
     let tls = map.get("tls");
     let h2c = map.get("h2c");
+    let proxy_protocol = map.get("proxy_protocol").filter(|v| !v.is_off()).and_then(|v| proxy_protocol(&v));
     map.done();
     let h2c_set = h2c.as_ref().and_then(Value::boolean).unwrap_or(false);
     if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
         h2c.wrong("cannot stand beside 'tls': there, clients choose HTTP/2 during the handshake (ALPN); remove it");
     }
-    let listener =
-        Listener { address: address?, tls: tls.and_then(|tls| listener_tls(&tls)), h2c: h2c_set, at: value.at.into() };
+    let listener = Listener {
+        address: address?,
+        tls: tls.and_then(|tls| listener_tls(&tls)),
+        h2c: h2c_set,
+        proxy_protocol: proxy_protocol.unwrap_or_default(),
+        at: value.at.into(),
+    };
     Some((listener, written?))
+}
+
+/// Whose header of the PROXY protocol is believed. Nobody's by default: whoever may send one may be anybody.
+fn proxy_protocol(value: &Value<'_>) -> Option<Vec<IpNet>> {
+    let mut map = value.map()?;
+    let from = map.need("from", "proxy_protocol: { from: [10.0.0.0/8] }");
+    map.done();
+    let from = from?;
+    let found = networks(&from);
+    if found.is_empty() && from.list_or_empty("addresses").is_some_and(|list| list.is_empty()) {
+        from.wrong("must name at least one address or range, like [10.0.0.0/8]");
+    }
+    Some(found)
 }
 
 fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
@@ -85,6 +104,11 @@ pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
     let Some(value) = top.get("trusted_proxies") else {
         return Vec::new();
     };
+    networks(&value)
+}
+
+/// Addresses and ranges of them.
+fn networks(value: &Value<'_>) -> Vec<IpNet> {
     let mut found = Vec::new();
     for item in value.list_or_empty("addresses").unwrap_or_default() {
         let text = item.scalar().unwrap_or_default();
@@ -94,22 +118,6 @@ pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
         }
     }
     found
-}
-
-/// Read `limits`.
-pub(super) fn limits(top: &mut Map<'_>) -> Limits {
-    let default = Limits::default();
-    let Some(mut map) = top.get("limits").and_then(|value| value.map()) else {
-        return default;
-    };
-    let limits = Limits {
-        idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
-        body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),
-        write_timeout: map.read("write_timeout", default.write_timeout, Value::duration),
-        max_body_size: map.get("max_body_size").filter(|value| !value.is_off()).and_then(|value| value.size()),
-    };
-    map.done();
-    limits
 }
 
 /// Read `access_log`.

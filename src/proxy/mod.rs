@@ -79,7 +79,6 @@ impl ProxyHttp for Proxy {
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.write_timeout));
-        session.set_pipelining_enabled(true);
         Ok(())
     }
 
@@ -191,6 +190,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
+        exchange.hear_connection(&mut error);
         let again = match std::mem::take(&mut exchange.again) {
             true => true,
             false => error.esource == ErrorSource::Upstream && exchange.end_broken_attempt(session, &error, reused),
@@ -232,6 +232,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status.as_u16() != 101 {
             return Ok(());
         }
+        connection::answered();
         response::strip_hop_by_hop(response);
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;

@@ -10,9 +10,9 @@ const MAY: [(&str, &[&str]); 17] = [
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
-    ("front", &["proxy", "metrics", "reason", "config"]),
+    ("front", &["proxy", "access_log", "metrics", "reason", "config"]),
     ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config"]),
-    ("access_log", &["ctx", "config"]),
+    ("access_log", &["ctx", "reason", "config"]),
     ("filter", &["ctx"]),
     ("route", &["config"]),
     ("ctx", &["pool", "backend", "reason", "config"]),

@@ -132,6 +132,40 @@ fn chunks(bytes: &[u8], mut at: usize) -> Found {
     }
 }
 
+/// The same requests, with each body in one chunk: where it is cut is up to whoever forwards it.
+pub fn in_one_chunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Found::Whole(length) = request(bytes) {
+        let (whole, rest) = bytes.split_at(length);
+        let head = find(whole, b"\r\n\r\n").unwrap() + 4;
+        let chunked =
+            whole[..head].to_ascii_lowercase().windows(10).any(|window| window == b"\nTransfer-".to_ascii_lowercase());
+        out.extend_from_slice(&whole[..head]);
+        if chunked {
+            let data = data(&whole[head..]);
+            out.extend_from_slice(format!("{:X}\r\n", data.len()).as_bytes());
+            out.extend_from_slice(&data);
+        } else {
+            out.extend_from_slice(&whole[head..]);
+        }
+        bytes = rest;
+    }
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// What is in some chunks.
+fn data(mut chunks: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let Some(line) = find(chunks, b"\r\n") {
+        let digits = std::str::from_utf8(&chunks[..line]).unwrap();
+        let size = usize::from_str_radix(digits, 16).unwrap();
+        data.extend_from_slice(&chunks[line + 2..][..size]);
+        chunks = &chunks[line + 2 + size + 2..];
+    }
+    data
+}
+
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
