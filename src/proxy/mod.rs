@@ -93,6 +93,7 @@ impl ProxyHttp for Proxy {
         if let Err(reason) = simple {
             return exchange.refuse(session, reason).await;
         }
+        request::forget_other_upgrades(session.req_header_mut());
         let header = session.req_header();
         if !exchange.find_route(header) {
             return exchange.refuse(session, Reason::NoRoute).await;

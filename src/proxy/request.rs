@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
@@ -134,6 +134,20 @@ pub(super) fn simplify(request: &mut RequestHeader, normalize: bool) -> std::res
     Ok(())
 }
 
+/// Leave no other wish for an upgrade than the one that is granted: of a GET, to WebSocket, named in `Connection` as it must be
+/// (RFC 9110, 7.8). Pingora takes any `Upgrade` for one, and what comes next for the bytes of a tunnel.
+pub(super) fn forget_other_upgrades(request: &mut RequestHeader) {
+    let Some(protocol) = request.headers.get(UPGRADE) else { return };
+    let named = |value: &HeaderValue| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    };
+    let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket") && request.method == Method::GET;
+    if !websocket || !request.headers.get_all(CONNECTION).iter().any(named) {
+        request.remove_header(&UPGRADE);
+    }
+}
+
 /// The host of an absolute target.
 fn host_in(target: &[u8]) -> Option<String> {
     let (scheme, rest) = std::str::from_utf8(target).ok()?.split_once("://")?;
@@ -228,6 +242,25 @@ mod tests {
             "a:123456",
         ] {
             assert!(!is_authority(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_websocket_that_is_named_is_an_upgrade() {
+        for (method, upgrade, connection, left) in [
+            ("GET", "websocket", "Upgrade", true),
+            ("GET", "WebSocket", "keep-alive, upgrade", true),
+            ("GET", "websocket", "keep-alive", false),
+            ("GET", "websocket", "", false),
+            ("POST", "websocket", "Upgrade", false),
+            ("GET", "h2c", "Upgrade, HTTP2-Settings", false),
+            ("GET", "h2c, websocket", "Upgrade", false),
+        ] {
+            let mut request = RequestHeader::build(method, b"/", None).unwrap();
+            request.insert_header(UPGRADE, upgrade).unwrap();
+            request.insert_header(CONNECTION, connection).unwrap();
+            forget_other_upgrades(&mut request);
+            assert_eq!(request.headers.contains_key(UPGRADE), left, "{method} {upgrade} {connection}");
         }
     }
 

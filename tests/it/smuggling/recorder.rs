@@ -1,11 +1,13 @@
 //! A backend that records every byte that it gets, and answers whatever is one request by the strictest reading.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-type Record = Arc<Mutex<Vec<u8>>>;
+/// What came, in the order of its coming, each with the number of its connection.
+type Record = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
 
 pub struct Recorder {
     pub address: SocketAddr,
@@ -18,25 +20,34 @@ impl Recorder {
         let (address, record) = (listener.local_addr().unwrap(), Record::default());
         let shared = Arc::clone(&record);
         thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let record = Arc::clone(&shared);
-                thread::spawn(move || serve(stream, &record));
+                thread::spawn(move || serve(stream, number, &record));
             }
         });
         Recorder { address, record }
     }
 
-    /// What has come since the last time, over all connections in the order of its coming.
-    pub fn take(&self) -> Vec<u8> {
+    /// What has come since the last time.
+    pub fn take(&self) -> Vec<(usize, Vec<u8>)> {
         std::mem::take(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn serve(mut stream: TcpStream, record: &Record) {
+/// The same, each connection by itself.
+pub fn by_connection(record: Vec<(usize, Vec<u8>)>) -> Vec<Vec<u8>> {
+    let mut all: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    for (connection, mut bytes) in record {
+        all.entry(connection).or_default().append(&mut bytes);
+    }
+    all.into_values().collect()
+}
+
+fn serve(mut stream: TcpStream, number: usize, record: &Record) {
     let _ = stream.set_nodelay(true);
     let (mut buffer, mut bytes) = (Vec::new(), [0; 65536]);
     while let Ok(read @ 1..) = stream.read(&mut bytes) {
-        record.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..read]);
+        record.lock().unwrap_or_else(PoisonError::into_inner).push((number, bytes[..read].to_vec()));
         buffer.extend_from_slice(&bytes[..read]);
         loop {
             match request(&buffer) {
