@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
@@ -32,6 +32,9 @@ const DISGUISED: [&str; 9] = [
 pub(super) fn validate(request: &RequestHeader, max_body_size: Option<u64>) -> std::result::Result<(), Reason> {
     // RFC 9112, 3.2. Pingora lets these through; a backend would have to guess whom they are for.
     if request.version == Version::HTTP_11 && !request.headers.contains_key(HOST) {
+        return Err(Reason::BadRequest);
+    }
+    if request.version == Version::HTTP_2 && !is_fit_for_http1(request) {
         return Err(Reason::BadRequest);
     }
     if !authority(request).is_none_or(is_authority) || is_disguised(&request.headers) {
@@ -96,6 +99,15 @@ fn is_authority(text: &str) -> bool {
     };
     let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte);
     host.bytes().all(in_name) && port.len() <= 5 && port.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// Whether what came by HTTP/2 has a form in HTTP/1: a host, no name with a quote, which pingora's HTTP/2 lets through, and at most
+/// one length. HTTP/1 is held to as much before pingora gets it.
+fn is_fit_for_http1(request: &RequestHeader) -> bool {
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    let sound = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+    let quoted = |name: &HeaderName| name.as_str().contains('"');
+    sound && lengths.next().is_none() && authority(request).is_some() && !request.headers.keys().any(quoted)
 }
 
 fn is_disguised(headers: &HeaderMap) -> bool {

@@ -9,6 +9,10 @@ pub struct Case {
     pub name: String,
     /// What is sent.
     pub sent: Vec<u8>,
+    /// The same, line by line without their ends.
+    pub lines: Vec<Vec<u8>>,
+    /// What is sent behind that, from lines that begin with `=`.
+    pub data: Option<Vec<u8>>,
     /// What arrives, if it is not what is sent.
     pub arrives: Option<Vec<u8>>,
     /// What the last line says, in words.
@@ -42,15 +46,22 @@ fn variants(file: &str, block: &str) -> Vec<Case> {
         _ => each.iter().flat_map(|line| line.split(" | ")).collect(),
     };
     let one = |variant: &str| {
-        let with = |mark: char| {
+        let each = |mark: char| -> Vec<Vec<u8>> {
             let mine = lines.iter().filter_map(move |line| line.strip_prefix(mark));
-            let bytes: Vec<Vec<u8>> =
-                mine.map(|line| unescape(&line.strip_prefix(' ').unwrap_or(line).replace("{}", variant))).collect();
-            (!bytes.is_empty()).then(|| bytes.concat())
+            mine.map(|line| unescape(&line.strip_prefix(' ').unwrap_or(line).replace("{}", variant))).collect()
         };
+        let with = |mark: char| Some(each(mark).concat()).filter(|bytes| !bytes.is_empty());
+        let without_end = |line: Vec<u8>| line.strip_suffix(b"\r\n").map(<[u8]>::to_vec).unwrap_or(line);
         let verdict = lines.last().unwrap().split_whitespace().map(str::to_owned).collect();
         let name = format!("{file}: {name} {variant}");
-        Case { name, sent: with('>').unwrap_or_default(), arrives: with('<'), verdict }
+        Case {
+            name,
+            sent: with('>').unwrap_or_default(),
+            lines: each('>').into_iter().map(without_end).collect(),
+            data: with('='),
+            arrives: with('<'),
+            verdict,
+        }
     };
     variants.into_iter().map(one).collect()
 }
