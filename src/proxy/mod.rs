@@ -209,7 +209,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status.as_u16() != 101 {
             return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
-        response::hold_to_the_rules(response)?;
+        response::hold_to_the_rules(response, session.is_upgrade_req())?;
         let attempt = &mut exchange.ctx.attempt;
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
         let outcome = Failure::of_status(response.status.as_u16()).map_or(Outcome::Succeeded, Outcome::Failed);

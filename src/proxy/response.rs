@@ -1,7 +1,7 @@
 //! What a response must be before it is taken for one, and what it must lose before it goes to the client.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
 
@@ -22,7 +22,14 @@ pub(super) fn one_more_interim(count: &mut u8) -> Result<()> {
 ///
 /// # Errors
 /// That it is no HTTP.
-pub(super) fn hold_to_the_rules(response: &mut ResponseHeader) -> Result<()> {
+pub(super) fn hold_to_the_rules(response: &mut ResponseHeader, wants_tunnel: bool) -> Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        let other = |protocol: &HeaderValue| !protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        // Pingora would pass it on, and everything after it.
+        if !wants_tunnel || response.headers.get(UPGRADE).is_some_and(other) {
+            return refuse("a tunnel that nobody asked for");
+        }
+    }
     if response.headers.contains_key(TRANSFER_ENCODING) {
         let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
         let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
@@ -50,6 +57,8 @@ pub(super) fn hold_to_the_rules(response: &mut ResponseHeader) -> Result<()> {
         response.remove_header(&CONTENT_LENGTH);
         response.remove_header(&TRANSFER_ENCODING);
     }
+    // RFC 9110, 2.5: our own, whatever the backend's.
+    response.set_version(Version::HTTP_11);
     Ok(())
 }
 
@@ -118,18 +127,32 @@ mod tests {
             (V::HTTP_11, &[], true),
         ] {
             let mut response = response(version, 200, headers);
-            assert_eq!(hold_to_the_rules(&mut response).is_ok(), fine, "{version:?} {headers:?}");
+            assert_eq!(hold_to_the_rules(&mut response, false).is_ok(), fine, "{version:?} {headers:?}");
             assert!(!fine || response.headers.get_all(CONTENT_LENGTH).iter().count() < 2, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for() {
+        for (asked, headers, fine) in [
+            (true, &[("upgrade", "websocket")][..], true),
+            (true, &[("upgrade", "WebSocket")], true),
+            (true, &[], true),
+            (true, &[("upgrade", "h2c")], false),
+            (false, &[("upgrade", "websocket")], false),
+        ] {
+            let mut response = response(Version::HTTP_11, 101, headers);
+            assert_eq!(hold_to_the_rules(&mut response, asked).is_ok(), fine, "{asked} {headers:?}");
         }
     }
 
     #[test]
     fn no_content_has_no_length() {
         let mut none = response(Version::HTTP_11, 204, &[("content-length", "5")]);
-        hold_to_the_rules(&mut none).unwrap();
+        hold_to_the_rules(&mut none, false).unwrap();
         assert!(none.headers.is_empty());
         let mut same = response(Version::HTTP_11, 304, &[("content-length", "5")]);
-        hold_to_the_rules(&mut same).unwrap();
+        hold_to_the_rules(&mut same, false).unwrap();
         assert_eq!(same.headers.len(), 1);
     }
 

@@ -34,7 +34,7 @@ impl Frames {
     pub fn connect(address: SocketAddr) -> Frames {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LIMIT / 5)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
         let mut frames = Frames { stream };
         frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         frames.send(SETTINGS, 0, 0, &[]).unwrap();
@@ -84,7 +84,7 @@ impl Frames {
                 SETTINGS if flags & ACK == 0 => drop(self.send(SETTINGS, ACK, 0, &[])),
                 PING if flags & ACK == 0 => drop(self.send(PING, ACK, 0, &payload)),
                 GOAWAY if payload.get(4..8) != Some(&[0; 4]) => return Outcome::Gone,
-                RST_STREAM if mine => return status.map_or(Outcome::Reset, Outcome::Status),
+                RST_STREAM if mine => return Outcome::Reset,
                 HEADERS if mine && status.is_none() => status = Some(known_status(&payload)),
                 _ => {}
             }
