@@ -90,7 +90,7 @@ fn client_of_forwarded(headers: &HeaderMap, believed: impl Fn(&IpAddr) -> bool) 
 }
 
 /// An address, with or without a port, as proxies write it.
-fn address(text: &str) -> Option<IpAddr> {
+pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok();
     let with_port = || text.parse().ok().map(|a: std::net::SocketAddr| a.ip());

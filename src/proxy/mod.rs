@@ -9,6 +9,8 @@ mod deadline;
 mod exchange;
 mod failure;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod generation;
 mod hedge;
 mod key;
