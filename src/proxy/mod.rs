@@ -9,17 +9,21 @@ mod deadline;
 mod exchange;
 mod failure;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod generation;
 mod grpc;
 mod hedge;
 mod http10;
 mod key;
 mod leg;
+mod path;
 mod race;
 mod relay;
 mod request;
 mod response;
 mod retry;
+mod rfc7239;
 mod translate;
 mod upgrade;
 
@@ -91,14 +95,17 @@ impl ProxyHttp for Proxy {
             return Ok(false);
         }
         exchange.identify(session);
-        let header = session.req_header();
-        if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
+        let generation = Arc::clone(&exchange.generation);
+        let sound = request::validate(session.req_header(), generation.limits.max_body_size);
+        let simple = sound.and_then(|()| request::simplify(session.req_header_mut(), generation.normalize_path));
+        if let Err(reason) = simple {
             return exchange.refuse(session, reason).await;
         }
+        request::forget_other_upgrades(session.req_header_mut());
+        let header = session.req_header();
         if !exchange.find_route(header) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
-        let generation = Arc::clone(&exchange.generation);
         match exchange.route.and_then(|number| generation.routes.get(number)) {
             Some(route) => exchange.follow(session, route).await,
             None => exchange.refuse(session, Reason::NoRoute).await,
@@ -175,8 +182,8 @@ impl ProxyHttp for Proxy {
         if let Some((header, left)) = exchange.left_to_tell() {
             deadline::tell(upstream_request, &header, left)?;
         }
-        let received = session.req_header();
-        forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
+        let received = forwarded::Received { peer, tls, header: session.req_header() };
+        forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         if let Some(pool) = &exchange.ctx.pool {
             let address = exchange.ctx.lease.as_ref().map_or("", |lease| lease.backend().label());
             translate::translate(session, upstream_request, pool, address, &mut exchange.continued).await?;
@@ -214,8 +221,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
-            return Ok(());
+            return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
+        response::hold_to_the_rules(response, session.is_upgrade_req())?;
         let attempt = &mut exchange.ctx.attempt;
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
         // A call that has ended at once says so in the header.
