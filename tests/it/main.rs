@@ -40,6 +40,7 @@ mod max_connections;
 mod max_in_flight;
 mod origin_faults;
 mod overload;
+mod paths;
 mod priority;
 mod probing;
 mod proxy_protocol;
