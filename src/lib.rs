@@ -80,10 +80,14 @@ pub mod ctx;
 pub mod discovery;
 pub mod filter;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+mod proxy_header;
 pub mod reason;
 pub mod route;
 pub mod selection;

@@ -12,7 +12,7 @@ use std::path::Path;
 use pingora_core::tls::sign::CertifiedKey;
 use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
 
-use super::{BackendAddress, Config, ListenerTls, LogPath, Mistake, Position, Source, Sticky};
+use super::{BackendAddress, BackendTls, Config, ListenerTls, LogPath, Mistake, Position, Source, Sticky};
 
 /// How many names are looked up at a time: one dead name server must not make the check take minutes.
 const LOOKUPS: usize = 16;
@@ -37,6 +37,9 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
         mistakes.push(not_usable(Position::default(), "ca_file", &message));
     }
     for pool in &config.pools {
+        if let Some(tls) = &pool.transport.tls {
+            backend_tls(tls, &format!("pools.{}.tls", pool.name), &mut mistakes);
+        }
         if let Some(sticky) = &pool.sticky
             && let Err(message) = sticky.secret()
         {
@@ -120,6 +123,17 @@ fn certificate(tls: &ListenerTls, key: &str, mistakes: &mut Vec<Mistake>) {
     }
     if readable && let Err((which, message)) = pair(&tls.certificate, &tls.key) {
         wrong(which, &message);
+    }
+}
+
+/// What is shown to backends, and whom they must be signed by.
+fn backend_tls(tls: &BackendTls, key: &str, mistakes: &mut Vec<Mistake>) {
+    if let Some(Err(message)) = tls.ca.as_ref().map(|path| authorities(&path.to_string_lossy())) {
+        mistakes.push(not_usable(tls.at, &format!("{key}.ca"), &message));
+    }
+    if let Some(client) = &tls.client {
+        let shown = ListenerTls { certificate: client.certificate.clone(), key: client.key.clone(), at: tls.at };
+        certificate(&shown, key, mistakes);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use ipnet::IpNet;
 use log::debug;
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
@@ -54,7 +54,7 @@ impl Door {
 
 #[async_trait]
 impl ServerApp for Door {
-    /// A task of its own for the connection: that in which pingora calls has room for a TLS handshake, 8 KiB, as long as it lasts.
+    /// In a task of its own: pingora's has room for a handshake of TLS, which a waiting connection would hold all its life.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (door, shutdown, counted) = (Arc::clone(self), shutdown.clone(), self.front.traffic.connection());
         tokio::spawn(async move {
@@ -65,43 +65,39 @@ impl ServerApp for Door {
     }
 }
 
+/// What most connections never come to is boxed, here: it would be part of what each of them holds while it waits.
 impl Door {
-    /// What is waited for by turns is in boxes: a connection has room here for the largest of them as long as it lasts, and for
-    /// the same once more with every function that takes one. Most connections wait for nothing but their next request.
-    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
+    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
         let most = self.front.generation.load().limits.max_connections;
         let most = most.map_or(self.front.most, |most| most.min(self.front.most));
         let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
-            Err(reason) => {
-                Box::pin(self.refuse(stream, reason)).await;
-                return None;
-            }
+            Err(reason) => return Box::pin(self.refuse(stream, reason)).await,
         };
         let stream = match Box::pin(self.introduced(stream)).await {
             Ok(stream) => stream,
             Err(e) => {
                 debug!("a connection without a PROXY header: {e}");
-                self.front.note(None, b"", Reason::BadRequest, Duration::ZERO);
-                return None;
+                return self.front.note(None, b"", Reason::BadRequest, Duration::ZERO);
             }
         };
         if let Err(reason) = self.admit(&stream, &mut counted) {
-            Box::pin(self.refuse(stream, reason)).await;
-            return None;
+            return Box::pin(self.refuse(stream, reason)).await;
         }
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            Box::pin(self.serve_http2(stream, BytesMut::new(), shutdown)).await;
-            return None;
+            return Box::pin(self.serve_http2(stream, BytesMut::new(), shutdown)).await;
         }
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
-        let served = Box::pin(self.serve_http1(downstream, shutdown, &connection));
-        let served = Arc::clone(&connection).around(served);
-        let (stream, ahead) = unless_nothing_comes(served, &connection).await??.into_parts();
-        drop(connection);
-        Box::pin(self.serve_http2(stream, ahead, shutdown)).await;
-        None
+        let http2 = {
+            let served = pin!(Arc::clone(&connection).around(self.serve_http1(downstream, shutdown, &connection)));
+            unless_nothing_comes(served, &connection).await
+        };
+        if let Some(Some(http2)) = http2 {
+            drop(connection);
+            let (stream, ahead) = http2.into_parts();
+            Box::pin(self.serve_http2(stream, ahead, shutdown)).await;
+        }
     }
 
     /// The connection of the client itself, where a proxy says whose it is.
@@ -156,18 +152,29 @@ impl Door {
                 }
             };
             h2c = false;
-            let mut session = ServerSession::new_http1(downstream);
-            session.set_pipelined_prefix(header);
-            // The time is ours to measure; the rest says that there may be a next request.
-            session.set_keepalive((connection.phase() == Phase::Open).then_some(0));
-            if let Some(most) = &mut most {
-                *most -= 1;
-                session.set_keepalive_reuses_remaining(Some(u32::try_from(*most).unwrap_or(u32::MAX)));
-            }
-            let reused = self.front.proxy.process_new_http(session, shutdown).await?;
+            most = most.map(|most| most - 1);
+            let keep = connection.phase() == Phase::Open;
+            let reused = self.serve_request(downstream, header, (keep, most), shutdown).await?;
             connection.rest();
             downstream = Downstream::again(reused.consume().0)?;
         }
+    }
+
+    /// Not an `async fn`, so that nothing of a request is held between two of them. `keep` says whether there may be a next
+    /// one, and how many.
+    fn serve_request<'a>(
+        &'a self,
+        downstream: Box<Downstream>,
+        header: BytesMut,
+        (keep, most): (bool, Option<u64>),
+        shutdown: &'a ShutdownWatch,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<'a> {
+        let mut session = ServerSession::new_http1(downstream);
+        session.set_pipelined_prefix(header);
+        // No time: that is ours to measure.
+        session.set_keepalive(keep.then_some(0));
+        session.set_keepalive_reuses_remaining(most.map(|most| u32::try_from(most).unwrap_or(u32::MAX)));
+        self.front.proxy.process_new_http(session, shutdown)
     }
 
     /// Streams beside each other, by pingora's own loop.
@@ -212,8 +219,8 @@ async fn nothing_comes(connection: &Connection) {
 }
 
 /// Serve a connection until it ends, or is to be closed because nothing comes.
-async fn unless_nothing_comes<T>(served: impl Future<Output = T>, connection: &Connection) -> Option<T> {
-    let (mut served, mut silent) = (pin!(served), pin!(nothing_comes(connection)));
+async fn unless_nothing_comes<T>(mut served: Pin<&mut impl Future<Output = T>>, connection: &Connection) -> Option<T> {
+    let mut silent = pin!(nothing_comes(connection));
     let mut waits = false;
     poll_fn(|context| {
         if let Poll::Ready(served) = served.as_mut().poll(context) {

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use pingora_core::protocols::TcpKeepalive;
-use pingora_core::upstreams::peer::HttpPeer;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use pingora_load_balancing::{Backends, LoadBalancer};
 
@@ -16,6 +14,7 @@ use super::prober::{Checking, Timing};
 use super::refresh::Refreshes;
 use super::retries::Retries;
 use super::sticky::{Secret, Stickiness};
+use super::transport::Transport;
 use super::{Pool, Retry, Timeouts};
 use crate::backend::{Health, Policy, PoolState, RAMP_STEPS, Roster, Thresholds};
 use crate::config::{Ejection, HealthCheck, Hedge, Initial, KeySource, Queue, Sticky};
@@ -44,6 +43,8 @@ pub struct PoolBuilder {
     hedge: Option<Hedge>,
     timeouts: Timeouts,
     deadline_header: Option<HeaderName>,
+    transport: Transport,
+    grpc_web: bool,
     predecessor: Option<Arc<Pool>>,
 }
 
@@ -66,6 +67,8 @@ impl PoolBuilder {
             hedge: None,
             timeouts: Timeouts::default(),
             deadline_header: None,
+            transport: Transport::default(),
+            grpc_web: false,
             predecessor: None,
         }
     }
@@ -158,6 +161,20 @@ impl PoolBuilder {
         self
     }
 
+    /// Speak to the backends in this way. Default: plain HTTP/1.1.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Pass grpc-web requests on as gRPC, and what answers them as grpc-web; the backends must be asked in HTTP/2. Default: not.
+    #[must_use]
+    pub fn grpc_web(mut self, on: bool) -> Self {
+        self.grpc_web = on;
+        self
+    }
+
     /// Tell backends in this header how many milliseconds a request has left. Default: not.
     #[must_use]
     pub fn deadline_header(mut self, header: HeaderName) -> Self {
@@ -237,7 +254,9 @@ impl PoolBuilder {
             retries: retries(&self.retry, before),
             retry: self.retry,
             hedge: self.hedge,
-            peer: peer(&self.timeouts),
+            peer: self.transport.peer(&self.timeouts),
+            transport: self.transport,
+            grpc_web: self.grpc_web,
             timeouts: self.timeouts,
             deadline_header: self.deadline_header,
             check: self.check.map(|(check, settings)| checking(check, &settings)),
@@ -264,26 +283,4 @@ fn checking(check: Check, settings: &HealthCheck) -> Checking {
     let HealthCheck { interval, unhealthy_interval, timeout, rise, fall, .. } = *settings;
     let timing = Timing { interval, unhealthy_interval, timeout };
     Checking { check, timing, thresholds: Thresholds { rise, fall } }
-}
-
-/// Notices within about a minute that the host behind a silent connection is gone, before a request has to.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(30),
-    interval: Duration::from_secs(10),
-    count: 3,
-    user_timeout: Duration::ZERO,
-};
-
-fn peer(timeouts: &Timeouts) -> HttpPeer {
-    let placeholder = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    let mut peer = HttpPeer::new(placeholder, false, String::new());
-    // Pingora's default for every one of these is to wait for ever.
-    let options = &mut peer.options;
-    options.connection_timeout = Some(timeouts.connect);
-    options.total_connection_timeout = Some(timeouts.connect);
-    options.read_timeout = Some(timeouts.read);
-    options.write_timeout = Some(timeouts.write);
-    options.idle_timeout = Some(timeouts.idle);
-    options.tcp_keepalive = Some(KEEPALIVE);
-    peer
 }

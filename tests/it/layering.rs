@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Who may import whom, beside itself; `app` and what starts it may import everybody.
-const MAY: [(&str, &[&str]); 17] = [
+/// Who may import whom, beside itself; `app` and what starts it may import everybody, and so may what tries all parsers.
+const MAY: [(&str, &[&str]); 18] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
@@ -16,12 +16,13 @@ const MAY: [(&str, &[&str]); 17] = [
     ("filter", &["ctx"]),
     ("route", &["config"]),
     ("ctx", &["pool", "backend", "reason", "config"]),
-    ("pool", &["selection", "health", "discovery", "backend", "metrics", "config"]),
+    ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),
-    ("health", &["backend", "config"]),
+    ("health", &["backend", "proxy_header", "config"]),
     ("discovery", &["backend", "config"]),
     ("backend", &["metrics", "config"]),
     ("metrics", &["reason"]),
+    ("proxy_header", &["config"]),
     ("config", &[]),
     ("reason", &[]),
 ];
@@ -63,7 +64,7 @@ fn every_import_goes_down() {
         let inside = file.strip_prefix(&src).unwrap();
         let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
         let module = first.trim_end_matches(".rs");
-        if matches!(module, "lib" | "main" | "app") {
+        if matches!(module, "lib" | "main" | "app" | "fuzzing") {
             continue;
         }
         let inner = inside.parent().unwrap().to_str().unwrap();

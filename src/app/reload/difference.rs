@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::Files;
 use super::found::Found;
+use super::keys::pool_keys;
 use crate::admin::{Change, Receipt};
-use crate::config::{self, Action, Config, HostMatch, Listener, Match, PathMatch, Pool, Route};
+use crate::config::{Action, Config, HostMatch, Listener, Match, PathMatch, Route};
 
 /// A configuration, and what is found of it.
 pub(super) struct Side<'a> {
@@ -35,6 +36,8 @@ pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
         ("watch", before.watch != after.watch),
         ("limits", before.limits != after.limits),
         ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+        ("forwarded_headers", before.forwarded_headers != after.forwarded_headers),
+        ("normalize_path", before.normalize_path != after.normalize_path),
         ("access_log", before.access_log != after.access_log),
     ];
     for (what, _) in rest.into_iter().filter(|(_, differs)| *differs) {
@@ -80,61 +83,6 @@ fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
-/// The keys by which two pools of one name differ, but for their backends, which are listed each.
-fn pool_keys(old: &Pool, new: &Pool) -> Vec<&'static str> {
-    // Without `..`: whoever adds a key is reminded to list it.
-    let Pool {
-        name: _,
-        source,
-        balance,
-        health_check,
-        when_unavailable,
-        panic_threshold,
-        sticky,
-        slow_start,
-        max_in_flight,
-        max_connections,
-        concurrency,
-        queue,
-        zone,
-        overflow,
-        ejection,
-        retry,
-        hedge,
-        timeouts,
-        deadline_header,
-        at: _,
-    } = new;
-    let differs = [
-        ("balance", old.balance != *balance),
-        ("health_check", old.health_check != *health_check),
-        ("when_unavailable", old.when_unavailable != *when_unavailable),
-        ("panic_threshold", old.panic_threshold != *panic_threshold),
-        ("sticky", old.sticky != *sticky),
-        ("slow_start", old.slow_start != *slow_start),
-        ("max_in_flight", old.max_in_flight != *max_in_flight),
-        ("max_connections", old.max_connections != *max_connections),
-        ("concurrency", old.concurrency != *concurrency),
-        ("queue", old.queue != *queue),
-        ("zone", old.zone != *zone),
-        ("overflow", old.overflow != *overflow),
-        ("ejection", old.ejection != *ejection),
-        ("retry", old.retry != *retry),
-        ("hedge", old.hedge != *hedge),
-        ("timeouts", old.timeouts != *timeouts),
-        ("deadline_header", old.deadline_header != *deadline_header),
-        (source_key(new), old.source != *source),
-    ];
-    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
-}
-
-fn source_key(pool: &Pool) -> &'static str {
-    match pool.source {
-        config::Source::Backends(_) => "backends",
-        config::Source::Discovery(_) => "discovery",
-    }
-}
-
 fn backends(pool: &str, old: &[Found], new: &[Found], receipt: &mut Receipt) {
     let before: HashMap<&str, &Found> = old.iter().map(|found| (found.address.as_str(), found)).collect();
     for found in new {
@@ -159,6 +107,7 @@ fn backend_keys(old: &Found, new: &Found) -> Vec<String> {
     let (before, after) = (&old.attributes, &new.attributes);
     let differs = [
         ("weight", old.weight != new.weight),
+        ("name", before.name != after.name),
         ("zone", before.zone != after.zone),
         ("priority", before.priority != after.priority),
         ("max_in_flight", before.max_in_flight != after.max_in_flight),

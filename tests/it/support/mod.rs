@@ -3,7 +3,11 @@
 pub mod client;
 pub mod evenkeel;
 pub mod gate;
+pub mod grpc;
+pub mod http2;
+pub mod http2_pool;
 pub mod message;
+pub mod nginx;
 pub mod origin;
 pub mod pools;
 pub mod replaceable;
