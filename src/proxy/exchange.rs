@@ -123,9 +123,10 @@ impl Exchange {
 
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
-        let headers = &session.req_header().headers;
         self.ctx.grpc = grpc::is_call(session.req_header());
-        forwarded::identify(&mut self.ctx, peer_address(session), headers, &self.generation.trusted_proxies);
+        let (headers, generation) = (&session.req_header().headers, &self.generation);
+        let (trusted, policy) = (&generation.trusted_proxies, &generation.forwarded_headers);
+        forwarded::identify(&mut self.ctx, peer_address(session), headers, trusted, policy);
     }
 
     /// Find the route, and note its pool.
@@ -177,10 +178,14 @@ impl Exchange {
         Ok(false)
     }
 
-    /// Answer with a refusal; the connection lives on.
+    /// Answer with a refusal; the connection lives on, but after a bad request.
     pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
         self.ctx.reason = Some(reason);
         self.meant = Some(reason.status());
+        if reason == Reason::BadRequest {
+            // Whoever has sent that may mean anything by what comes after it.
+            session.set_keepalive(None);
+        }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         failure::answer(session, reason.status(), reason).await?;
         Ok(true)

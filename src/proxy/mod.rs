@@ -9,6 +9,8 @@ mod deadline;
 mod exchange;
 mod failure;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod generation;
 mod grpc;
 mod hedge;
@@ -16,11 +18,13 @@ mod http10;
 mod judge;
 mod key;
 mod leg;
+mod path;
 mod race;
 mod relay;
 mod request;
 mod response;
 mod retry;
+mod rfc7239;
 mod translate;
 mod upgrade;
 
@@ -92,14 +96,17 @@ impl ProxyHttp for Proxy {
             return Ok(false);
         }
         exchange.identify(session);
-        let header = session.req_header();
-        if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
+        let generation = Arc::clone(&exchange.generation);
+        let sound = request::validate(session.req_header(), generation.limits.max_body_size);
+        let simple = sound.and_then(|()| request::simplify(session.req_header_mut(), generation.normalize_path));
+        if let Err(reason) = simple {
             return exchange.refuse(session, reason).await;
         }
+        request::forget_other_upgrades(session.req_header_mut());
+        let header = session.req_header();
         if !exchange.find_route(header) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
-        let generation = Arc::clone(&exchange.generation);
         match exchange.route.and_then(|number| generation.routes.get(number)) {
             Some(route) => exchange.follow(session, route).await,
             None => exchange.refuse(session, Reason::NoRoute).await,
@@ -165,8 +172,8 @@ impl ProxyHttp for Proxy {
         if let Some((header, left)) = exchange.left_to_tell() {
             deadline::tell(upstream_request, &header, left)?;
         }
-        let received = session.req_header();
-        forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
+        let received = forwarded::Received { peer, tls, header: session.req_header() };
+        forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         exchange.translate(session, upstream_request).await?;
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
@@ -198,8 +205,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
-            return Ok(());
+            return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
+        response::hold_to_the_rules(response, session.is_upgrade_req())?;
         exchange.judge(session, response)?;
         exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())

@@ -69,8 +69,6 @@ fn into_http1(session: &Session, upstream_request: &mut RequestHeader, pool: &Po
         request::join_cookies(upstream_request)?;
         // Its 100 could not be passed on, and it would wait for a body that waits for that.
         upstream_request.remove_header(&EXPECT);
-    } else {
-        request::to_origin_form(upstream_request)?;
     }
     if !session.is_upgrade_req() && pool.wants_connection() {
         upstream_request.insert_header(CONNECTION, HeaderValue::from_static("close"))?;

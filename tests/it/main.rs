@@ -54,6 +54,7 @@ mod retry;
 mod robustness;
 mod rolling_deploy;
 mod slow_start;
+mod smuggling;
 mod sticky;
 mod stop;
 mod systemd;

@@ -36,6 +36,8 @@ pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
         ("watch", before.watch != after.watch),
         ("limits", before.limits != after.limits),
         ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+        ("forwarded_headers", before.forwarded_headers != after.forwarded_headers),
+        ("normalize_path", before.normalize_path != after.normalize_path),
         ("access_log", before.access_log != after.access_log),
     ];
     for (what, _) in rest.into_iter().filter(|(_, differs)| *differs) {
