@@ -103,8 +103,7 @@ impl ProxyHttp for Proxy {
             return exchange.refuse(session, reason).await;
         }
         request::forget_other_upgrades(session.req_header_mut());
-        let header = session.req_header();
-        if !exchange.find_route(header) {
+        if !exchange.find_route(session.req_header()) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
         match exchange.route.and_then(|number| generation.routes.get(number)) {
