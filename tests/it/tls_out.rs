@@ -140,8 +140,8 @@ fn connections_are_not_shared_by_those_who_show_different_certificates() {
                 let said = said(&evenkeel, &format!("/{pool}{version}"));
                 assert_eq!(said[1], subject);
                 // How many there are depends on how busy the machine is.
-                let owner = owners.entry(said[4].clone()).or_insert(subject);
-                assert_eq!(*owner, subject, "each pool keeps its own: {owners:?}");
+                let owner = *owners.entry(said[4].clone()).or_insert(subject);
+                assert_eq!(owner, subject, "each pool keeps its own: {owners:?}");
             }
         }
     }
