@@ -101,8 +101,7 @@ impl ProxyHttp for Proxy {
         if let Err(reason) = request::prepare(session.req_header_mut(), &generation) {
             return exchange.refuse(session, reason).await;
         }
-        let header = session.req_header();
-        if !exchange.find_route(header) {
+        if !exchange.find_route(session.req_header()) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
         match exchange.route.and_then(|number| generation.routes.get(number)) {
