@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
@@ -99,6 +100,25 @@ impl Exchange {
         }
         self.ctx.reason = Some(Reason::BackendRemoved);
         Error::e_explain(ErrorType::InternalError, "its backend was removed")
+    }
+
+    /// Some of its body has come, and goes on to the backend.
+    ///
+    /// # Errors
+    /// That the backend was removed, or that the body is too large.
+    #[inline]
+    pub(super) fn take_in(&mut self, body: &Bytes) -> Result<()> {
+        self.still_served()?;
+        // A further attempt is given all of it again.
+        let given = &mut self.ctx.attempt.body;
+        *given += body.len() as u64;
+        self.ctx.body_received = self.ctx.body_received.max(*given);
+        match self.generation.limits.max_body_size {
+            Some(limit) if self.ctx.body_received > limit => {
+                Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Note who the client is.

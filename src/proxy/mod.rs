@@ -15,6 +15,7 @@ mod generation;
 mod grpc;
 mod hedge;
 mod http10;
+mod judge;
 mod key;
 mod leg;
 mod path;
@@ -34,15 +35,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
 
 pub use connection::{Connection, Phase, Traffic};
@@ -84,7 +84,8 @@ impl ProxyHttp for Proxy {
         }
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
-        if session.is_http2() && !session.is_body_empty() {
+        // The stream of a call may be silent on its side for as long as the call lasts.
+        if session.is_http2() && !session.is_body_empty() && !grpc::is_call(session.req_header()) {
             connection::body_comes(false);
         }
         session.set_write_timeout(Some(limits.write_timeout));
@@ -117,24 +118,13 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if session.is_http2() {
+        if session.is_http2() && !exchange.ctx.grpc {
             connection::body_comes(end_of_stream);
         }
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
-        exchange.still_served().map_err(|e| e.into_down())?;
-        // A further attempt is given all of it again.
-        let given = &mut exchange.ctx.attempt.body;
-        *given += body.len() as u64;
-        exchange.ctx.body_received = exchange.ctx.body_received.max(*given);
-        match exchange.generation.limits.max_body_size {
-            Some(limit) if exchange.ctx.body_received > limit => {
-                let error = Error::explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size");
-                Err(error.into_down())
-            }
-            _ => Ok(()),
-        }
+        exchange.take_in(body).map_err(|e| e.into_down())
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -181,13 +171,7 @@ impl ProxyHttp for Proxy {
         }
         let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
-        if let Some(pool) = &exchange.ctx.pool {
-            let address = exchange.ctx.lease.as_ref().map_or("", |lease| lease.backend().label());
-            translate::translate(session, upstream_request, pool, address, &mut exchange.continued).await?;
-            if pool.grpc_web() {
-                exchange.grpc_web = grpc::from_web(upstream_request);
-            }
-        }
+        exchange.translate(session, upstream_request).await?;
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
@@ -221,20 +205,7 @@ impl ProxyHttp for Proxy {
             return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
         response::hold_to_the_rules(response, session.is_upgrade_req())?;
-        let attempt = &mut exchange.ctx.attempt;
-        attempt.first_byte = attempt.started.map(|at| at.elapsed());
-        // A call that has ended at once says so in the header.
-        let call = if exchange.ctx.grpc { grpc::status(&response.headers) } else { None };
-        exchange.ctx.grpc_status = call;
-        let failure = Failure::of_status(response.status.as_u16()).or_else(|| grpc::failure(call?));
-        let outcome = failure.map_or(Outcome::Succeeded, Outcome::Failed);
-        if exchange.end_refused_attempt(session, response, outcome) {
-            exchange.again = true;
-            return Err(Error::explain(ErrorType::Custom("AnotherAttempt"), "a status of retry.on").into_up());
-        }
-        if let Some(lease) = &mut exchange.ctx.lease {
-            lease.report(outcome, exchange.ctx.attempt.first_byte.unwrap_or_default());
-        }
+        exchange.judge(session, response)?;
         exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())
     }
@@ -254,12 +225,7 @@ impl ProxyHttp for Proxy {
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;
         }
-        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
-        {
-            // An HTTP/1.0 client knows no chunks: the end of its connection is the end of the body.
-            response.remove_header(&header::TRANSFER_ENCODING);
-            session.set_keepalive(None);
-        }
+        http10::until_closed(session, response);
         for filter in exchange.filters() {
             filter.response_filter(session, response, &mut exchange.ctx).await?;
         }

@@ -29,6 +29,7 @@ mod hashing;
 mod headers;
 mod health;
 mod hedge;
+mod http2_faults;
 mod http2_out;
 mod large;
 mod layering;
