@@ -9,10 +9,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
-use pingora_core::tls::sign::CertifiedKey;
-use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
-
-use super::{BackendAddress, Config, ListenerTls, LogPath, Mistake, Position, Source, Sticky};
+use super::{BackendAddress, Config, LogPath, Mistake, Position, Source, Sticky};
 
 /// How many names are looked up at a time: one dead name server must not make the check take minutes.
 const LOOKUPS: usize = 16;
@@ -20,11 +17,6 @@ const LOOKUPS: usize = 16;
 /// What keeps a valid configuration from being used on this machine, now.
 pub fn environment(config: &Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for (i, listener) in config.listeners.iter().enumerate() {
-        if let Some(tls) = &listener.tls {
-            certificate(tls, &format!("listeners[{i}].tls.certificates[0]"), &mut mistakes);
-        }
-    }
     if let Some(LogPath::File(path)) = config.access_log.as_ref().map(|log| &log.path)
         && let Err(e) = appendable(path)
     {
@@ -94,57 +86,18 @@ pub fn unresolved(config: &Config) -> Vec<Mistake> {
     names(config, resolve)
 }
 
-fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
+/// A mistake of the surroundings rather than of the file.
+pub(crate) fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
     Mistake::new(at, key, format!("not usable here: {message}"))
 }
 
 /// An I/O error in the words of a person.
-fn reason(e: &io::Error) -> String {
+pub(crate) fn reason(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "no permission".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => e.to_string(),
-    }
-}
-
-/// Pingora panics in a background task over a certificate it cannot use, and goes on without the listener.
-fn certificate(tls: &ListenerTls, key: &str, mistakes: &mut Vec<Mistake>) {
-    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(tls.at, &format!("{key}.{which}"), message));
-    let mut readable = true;
-    for (which, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
-        if let Err(e) = fs::read(path) {
-            wrong(which, &format!("cannot read {}: {}", path.display(), reason(&e)));
-            readable = false;
-        }
-    }
-    if readable && let Err((which, message)) = pair(&tls.certificate, &tls.key) {
-        wrong(which, &message);
-    }
-}
-
-/// Are these a certificate and its key? If not: which of the two is wrong, and how.
-fn pair(certificate: &Path, key: &Path) -> Result<(), (&'static str, String)> {
-    let mut paths = [("certificate", certificate, ""), ("key", key, "")];
-    for (which, path, text) in &mut paths {
-        *text = path.to_str().ok_or((*which, "the path is not UTF-8".to_owned()))?;
-        // Each file beside itself: the loader does not say which of two it could not parse.
-        if load_certs_and_key_files(text, text).is_err() {
-            return Err((*which, format!("{text} is not valid PEM")));
-        }
-    }
-    let [(_, _, certificate), (_, _, key)] = paths;
-    let Ok(Some((chain, private))) = load_certs_and_key_files(certificate, key) else {
-        let has_certificate = fs::read_to_string(certificate).is_ok_and(|pem| pem.contains("BEGIN CERTIFICATE"));
-        return Err(match has_certificate {
-            false => ("certificate", format!("{certificate} has no CERTIFICATE in it")),
-            true => ("key", format!("{key} has no unencrypted PRIVATE KEY in it")),
-        });
-    };
-    install_default_crypto_provider();
-    match CryptoProvider::get_default().map(|provider| CertifiedKey::from_der(chain, private, provider)) {
-        Some(Err(e)) => Err(("certificate", format!("the certificate and the key do not fit: {e}"))),
-        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Place;
+use super::{ListenerTls, Place, Redirect};
 
 /// One listener: an address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Speak HTTP/2 without TLS, by prior knowledge, beside nothing else. Default `false`.
     pub h2c: bool,
+    /// Answer every request here by sending the client to HTTPS. Default not.
+    pub redirect_to_https: Option<Redirect>,
     /// Where the file says so.
     pub at: Place,
 }
@@ -38,20 +40,11 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The TLS side of a listener: one certificate, both files PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// The certificate chain, the leaf first.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Where the file names the certificate.
-    pub at: Place,
-}
-
 /// Limits of the client's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// How long a TLS handshake may take. Default [`Limits::HANDSHAKE_TIMEOUT`].
+    pub handshake_timeout: Duration,
     /// How long a kept-alive connection may stay silent, and how long a started request header may pause.
     /// Default [`Limits::IDLE_TIMEOUT`].
     pub idle_timeout: Duration,
@@ -64,6 +57,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// As long as a client on a bad line needs. A connection is all that one costs which says nothing.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
     /// As nginx's `keepalive_timeout`.
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
     /// As nginx's `client_body_timeout`.
@@ -75,6 +70,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
             idle_timeout: Self::IDLE_TIMEOUT,
             body_timeout: Self::BODY_TIMEOUT,
             write_timeout: Self::WRITE_TIMEOUT,
