@@ -15,6 +15,10 @@ pub enum Reason {
     ClientTimeout,
     /// 413: the body is larger than `limits.max_body_size`.
     BodyTooLarge,
+    /// 414: the target is longer than `limits.max_uri_size`.
+    UriTooLong,
+    /// 431: the header is larger than `limits.max_header_size`, or has more fields than `limits.max_headers`.
+    HeaderTooLarge,
     /// 499: the client left before it had its answer.
     ClientGone,
     /// 500: a fault of ours or of a filter.
@@ -41,24 +45,32 @@ pub enum Reason {
     QueueTimeout,
     /// 503: its backend was removed, and `timeouts.drain` has passed since.
     BackendRemoved,
+    /// 503: as many clients are connected as `limits.max_connections` allows.
+    TooManyConnections,
+    /// 503: this client has as many connections as `limits.max_connections_per_ip` allows.
+    TooManyConnectionsPerIp,
     /// 504: the backend could not be reached in time.
     ConnectTimeout,
     /// 504: the backend paused too long.
     BackendTimeout,
     /// 504: `timeouts.request` has passed.
     RequestTimeout,
+    /// 505: a version of HTTP that is not spoken here.
+    VersionNotSupported,
     /// Some status that a filter chose.
     Refused,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 27] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::ClientTimeout,
         Reason::BodyTooLarge,
+        Reason::UriTooLong,
+        Reason::HeaderTooLarge,
         Reason::ClientGone,
         Reason::Internal,
         Reason::ConnectFailed,
@@ -72,9 +84,12 @@ impl Reason {
         Reason::Overloaded,
         Reason::QueueTimeout,
         Reason::BackendRemoved,
+        Reason::TooManyConnections,
+        Reason::TooManyConnectionsPerIp,
         Reason::ConnectTimeout,
         Reason::BackendTimeout,
         Reason::RequestTimeout,
+        Reason::VersionNotSupported,
         Reason::Refused,
     ];
 
@@ -86,6 +101,8 @@ impl Reason {
             Reason::MethodNotAllowed => "method_not_allowed",
             Reason::ClientTimeout => "client_timeout",
             Reason::BodyTooLarge => "body_too_large",
+            Reason::UriTooLong => "uri_too_long",
+            Reason::HeaderTooLarge => "header_too_large",
             Reason::ClientGone => "client_gone",
             Reason::Internal => "internal",
             Reason::ConnectFailed => "connect_failed",
@@ -99,9 +116,12 @@ impl Reason {
             Reason::Overloaded => "overloaded",
             Reason::QueueTimeout => "queue_timeout",
             Reason::BackendRemoved => "backend_removed",
+            Reason::TooManyConnections => "too_many_connections",
+            Reason::TooManyConnectionsPerIp => "too_many_connections_per_ip",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::BackendTimeout => "backend_timeout",
             Reason::RequestTimeout => "request_timeout",
+            Reason::VersionNotSupported => "version_not_supported",
             Reason::Refused => "refused",
         }
     }
@@ -114,6 +134,8 @@ impl Reason {
             Reason::MethodNotAllowed => 405,
             Reason::ClientTimeout => 408,
             Reason::BodyTooLarge => 413,
+            Reason::UriTooLong => 414,
+            Reason::HeaderTooLarge => 431,
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
             Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol | Reason::BackendStatus => 502,
@@ -123,8 +145,11 @@ impl Reason {
             | Reason::ConnectionLimit
             | Reason::Overloaded
             | Reason::QueueTimeout
-            | Reason::BackendRemoved => 503,
+            | Reason::BackendRemoved
+            | Reason::TooManyConnections
+            | Reason::TooManyConnectionsPerIp => 503,
             Reason::ConnectTimeout | Reason::BackendTimeout | Reason::RequestTimeout => 504,
+            Reason::VersionNotSupported => 505,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A request only formats its line; a thread of its own writes. If the disk or the reader of a pipe cannot keep up, lines
 //! are dropped and counted rather than requests held back.
 
+mod refused;
 mod writer;
 
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::config::{self, LogFormat};
 use crate::ctx::Ctx;
+pub(crate) use refused::Refused;
 use writer::Writer;
 
 /// Where requests are logged. Clones share the writer.
@@ -70,6 +72,10 @@ impl AccessLog {
         };
         self.writer.write(line);
     }
+}
+
+fn now() -> String {
+    Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false)
 }
 
 /// `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
@@ -135,7 +141,7 @@ fn escape(line: &mut String, bytes: &[u8]) {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Line<'a> {
     time: String,
     client: Option<std::net::IpAddr>,
@@ -184,7 +190,7 @@ fn json(entry: &Entry<'_>) -> String {
         took_ms: ctx.attempt.started.map(|at| millis(at.elapsed())).unwrap_or_default(),
     });
     let line = Line {
-        time: Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false),
+        time: now(),
         client: ctx.client(),
         request_id: ctx.request_id().as_str(),
         method: request.method.as_str(),

@@ -18,6 +18,14 @@ pub struct ListenerTls {
     pub hsts: Option<Hsts>,
 }
 
+impl ListenerTls {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(self.clients.as_ref().map(|clients| &clients.ca))
+    }
+}
+
 /// A certificate of our own, and its key; both files PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {

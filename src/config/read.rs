@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::node::{Entry, Kind, Node};
-use super::read_listener::{access_log, admin, limits, listeners, trusted_proxies};
+use super::read_limits::limits;
+use super::read_listener::{access_log, admin, listeners, trusted_proxies};
 use super::read_pool::pools;
 use super::read_route::routes;
 use super::read_server::server;

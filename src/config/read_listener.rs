@@ -1,4 +1,4 @@
-//! `listeners`, `trusted_proxies`, `limits`, `access_log` and `admin`: everything on the client's side of the file.
+//! `listeners`, `trusted_proxies`, `access_log` and `admin`: everything on the client's side of the file.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use super::address;
 use super::map::Map;
 use super::read_tls::{listener_tls, redirect};
 use super::reader::{Value, line};
-use super::{AccessLog, Admin, Limits, ListenAddress, Listener, LogFormat, LogPath};
+use super::{AccessLog, Admin, ListenAddress, Listener, LogFormat, LogPath};
 
 /// Read `listeners`.
 pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
@@ -43,6 +43,7 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     let tls = map.get("tls");
     let h2c = map.get("h2c");
     let to_https = map.get("redirect_to_https");
+    let proxy_protocol = map.get("proxy_protocol").filter(|v| !v.is_off()).and_then(|v| proxy_protocol(&v));
     map.done();
     let h2c_set = h2c.as_ref().and_then(Value::boolean).unwrap_or(false);
     if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
@@ -53,8 +54,22 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
         to_https.wrong("cannot stand beside 'tls': who comes here has come by HTTPS; set it on the plain listener");
     }
     let tls = tls.and_then(|tls| listener_tls(&tls));
-    let listener = Listener { address: address?, tls, h2c: h2c_set, redirect_to_https, at: value.at.into() };
+    let (proxy_protocol, at) = (proxy_protocol.unwrap_or_default(), value.at.into());
+    let listener = Listener { address: address?, tls, h2c: h2c_set, redirect_to_https, proxy_protocol, at };
     Some((listener, written?))
+}
+
+/// Whose header of the PROXY protocol is believed. Nobody's by default: whoever may send one may be anybody.
+fn proxy_protocol(value: &Value<'_>) -> Option<Vec<IpNet>> {
+    let mut map = value.map()?;
+    let from = map.need("from", "proxy_protocol: { from: [10.0.0.0/8] }");
+    map.done();
+    let from = from?;
+    let found = networks(&from);
+    if found.is_empty() && from.list_or_empty("addresses").is_some_and(|list| list.is_empty()) {
+        from.wrong("must name at least one address or range, like [10.0.0.0/8]");
+    }
+    Some(found)
 }
 
 /// Can the second not be bound because of the first? A wildcard takes the port of every address of its family.
@@ -75,6 +90,11 @@ pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
     let Some(value) = top.get("trusted_proxies") else {
         return Vec::new();
     };
+    networks(&value)
+}
+
+/// Addresses and ranges of them.
+fn networks(value: &Value<'_>) -> Vec<IpNet> {
     let mut found = Vec::new();
     for item in value.list_or_empty("addresses").unwrap_or_default() {
         let text = item.scalar().unwrap_or_default();
@@ -84,23 +104,6 @@ pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
         }
     }
     found
-}
-
-/// Read `limits`.
-pub(super) fn limits(top: &mut Map<'_>) -> Limits {
-    let default = Limits::default();
-    let Some(mut map) = top.get("limits").and_then(|value| value.map()) else {
-        return default;
-    };
-    let limits = Limits {
-        handshake_timeout: map.read("handshake_timeout", default.handshake_timeout, Value::duration),
-        idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
-        body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),
-        write_timeout: map.read("write_timeout", default.write_timeout, Value::duration),
-        max_body_size: map.get("max_body_size").filter(|value| !value.is_off()).and_then(|value| value.size()),
-    };
-    map.done();
-    limits
 }
 
 /// Read `access_log`.

@@ -95,9 +95,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Pairs of which one does nothing without the other.
-const PAIRS: &[(&str, &str)] = &[
-    ("upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool"),
-];
+const PAIRS: &[(&str, &str)] = &[("upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool")];
 
 /// Read Pingora's keys from the top of the file.
 pub(super) fn server(top: &mut Map<'_>) -> Arc<ServerConf> {

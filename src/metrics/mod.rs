@@ -6,6 +6,7 @@
 mod labels;
 mod process;
 mod scraped;
+mod tls;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
@@ -16,6 +17,7 @@ pub(crate) use labels::Hedged;
 pub use labels::RetryDenied;
 pub(crate) use process::ProcessMetrics;
 pub(crate) use scraped::{BackendSample, ScrapedFamilies};
+pub(crate) use tls::{Handshake, Handshakes, TlsMetrics};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
 const DURATION_BUCKETS: [f64; 14] =
@@ -34,6 +36,7 @@ pub struct Metrics {
     retries_denied: IntCounterVec,
     hedges: IntCounterVec,
     process: ProcessMetrics,
+    tls: TlsMetrics,
 }
 
 /// The handles of one pool.
@@ -86,6 +89,7 @@ impl Metrics {
                 &["pool", "result"],
             )?,
             process: ProcessMetrics::new(&registry)?,
+            tls: TlsMetrics::new(&registry)?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
@@ -131,6 +135,11 @@ impl Metrics {
     /// What happens to the process as a whole.
     pub(crate) fn process(&self) -> &ProcessMetrics {
         &self.process
+    }
+
+    /// What happens with TLS towards clients.
+    pub(crate) fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Everything that requests counted, in Prometheus' text format.

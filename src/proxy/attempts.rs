@@ -8,6 +8,7 @@ use pingora_core::Result;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
+use super::connection;
 use super::exchange::{Exchange, has_left, presented};
 use super::key;
 use crate::backend::Lease;
@@ -78,12 +79,15 @@ impl Exchange {
             return Err(self.fail(Reason::RequestTimeout, "timeouts.request has passed"));
         }
         // A leg is watched, and the pauses within its response are left alone.
-        let limit = pool.retry().per_try_timeout.filter(|_| self.leg.is_none());
+        let (request_left, limit) = (left, pool.retry().per_try_timeout.filter(|_| self.leg.is_none()));
         let left = limit.map_or(left, |limit| left.min(limit)).max(Duration::from_millis(1));
         let mut peer = pool.peer(&lease, self.timeouts(&pool), left);
         if self.needs_fresh_connection() {
             peer.group_key = FRESH_GROUP.fetch_add(1, Relaxed);
             peer.options.idle_timeout = Some(FRESH_IDLE);
+        }
+        if self.leg.is_none() {
+            connection::answer_within(now, request_left);
         }
         if session.is_upgrade_req() {
             // Pingora has one timeout for the answer and for the tunnel after it.

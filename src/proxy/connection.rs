@@ -4,12 +4,15 @@
 //! ([`Connection::around`]), and the hooks find it there: they note in it that a request is under way or has become a tunnel,
 //! and read from it whether the response should be the last.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use pingora_proxy::Session;
 use tokio::sync::watch;
+
+use crate::reason::Reason;
 
 tokio::task_local! {
     static CURRENT: Arc<Connection>;
@@ -73,13 +76,24 @@ pub struct Connection {
     end_body: AtomicBool,
     /// Requests that have begun.
     begun: AtomicU64,
+    /// When it began; moments on it are told from there.
+    born: Instant,
+    /// By when the request under way is to be answered, and how long that is from when it was set, in milliseconds; 0 if there
+    /// is no such time.
+    due: AtomicU64,
+    allowed: AtomicU64,
+    /// That time has passed.
+    overdue: AtomicBool,
+    /// Why what the client sent is not read any further.
+    refusal: OnceLock<Reason>,
 }
 
 impl Connection {
     /// A connection that nothing has come on, of a listener in this phase.
     pub fn new(phase: watch::Receiver<Phase>, traffic: Arc<Traffic>) -> Arc<Self> {
-        let (busy, tunnel, end_body, begun) = Default::default();
-        Arc::new(Connection { phase, traffic, busy, tunnel, end_body, begun })
+        let (busy, tunnel, end_body, begun, due, allowed, overdue, refusal) = Default::default();
+        let born = Instant::now();
+        Arc::new(Connection { phase, traffic, busy, tunnel, end_body, begun, born, due, allowed, overdue, refusal })
     }
 
     /// What is served in `serve` is served on this connection.
@@ -136,6 +150,28 @@ impl Connection {
         self.end_body.load(Relaxed) && self.end_body.swap(false, Relaxed)
     }
 
+    /// By when the request under way is to be answered. One that has come whole only `since` then has as long from there.
+    #[inline]
+    pub fn due(&self, since: Option<Instant>) -> Option<Instant> {
+        let due = match self.due.load(Relaxed) {
+            0 => return None,
+            due => self.born + Duration::from_millis(due),
+        };
+        let allowed = Duration::from_millis(self.allowed.load(Relaxed));
+        Some(since.map_or(due, |since| due.max(since + allowed)))
+    }
+
+    /// That time has passed.
+    pub fn overdue(&self) {
+        self.overdue.store(true, Relaxed);
+    }
+
+    /// Nothing more is read of what the client sends.
+    pub fn refuse(&self, reason: Reason) {
+        // The first is the one.
+        let _ = self.refusal.set(reason);
+    }
+
     /// A request is under way.
     fn begin(&self) {
         if !self.busy.swap(true, SeqCst) {
@@ -149,6 +185,7 @@ impl Connection {
         if self.busy.swap(false, SeqCst) {
             self.traffic.requests.fetch_sub(1, SeqCst);
         }
+        self.due.store(0, Relaxed);
     }
 }
 
@@ -185,4 +222,28 @@ pub(super) fn last_if_closing(session: &mut Session) {
     if closing == Ok(true) {
         session.set_keepalive(None);
     }
+}
+
+/// By when the request under way is to be answered, whatever pingora waits for.
+pub(super) fn answer_within(now: Instant, left: Duration) {
+    let _ = CURRENT.try_with(|connection| {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        connection.allowed.store(millis(left), Relaxed);
+        connection.due.store(millis(now.saturating_duration_since(connection.born) + left), Relaxed);
+    });
+}
+
+/// The request under way is being answered.
+pub(super) fn answered() {
+    let _ = CURRENT.try_with(|connection| connection.due.store(0, Relaxed));
+}
+
+/// Whether the request under way should have been answered by now, and pingora was told.
+pub(super) fn is_overdue() -> bool {
+    CURRENT.try_with(|connection| connection.overdue.load(Relaxed)).unwrap_or(false)
+}
+
+/// Why nothing more is read of what the client sends, if so.
+pub(super) fn refusal() -> Option<Reason> {
+    CURRENT.try_with(|connection| connection.refusal.get().copied()).ok().flatten()
 }

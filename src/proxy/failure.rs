@@ -5,6 +5,7 @@ use log::{debug, warn};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
+use super::connection;
 use super::exchange::{DRAIN_REFUSED, Exchange};
 use crate::backend::Failure;
 use crate::filter::respond;
@@ -88,6 +89,15 @@ fn of_client(kind: &ErrorType) -> Reason {
 }
 
 impl Exchange {
+    /// What was found out below pingora, where all that it is told is that the client's connection is broken.
+    pub(super) fn hear_connection(&mut self, error: &mut Box<Error>) {
+        if let Some(reason) = connection::refusal() {
+            self.ctx.reason = Some(reason);
+        } else if error.esource == ErrorSource::Downstream && connection::is_overdue() {
+            *error = Error::explain(ErrorType::ReadTimedout, "no answer in time").into_up();
+        }
+    }
+
     /// The request has failed: find out why, and tell the client.
     pub(super) async fn give_up(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
         let (reason, status) = match self.ctx.reason {

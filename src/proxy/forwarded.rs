@@ -12,6 +12,7 @@ use pingora::http::RequestHeader;
 use pingora_core::{ErrorType, OrErr, Result};
 
 use crate::ctx::{Ctx, RequestId};
+use crate::terms::ClientCertificate;
 
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
@@ -106,6 +107,22 @@ pub(super) fn tell(
     };
     if let Ok(id) = id {
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
+    }
+    Ok(())
+}
+
+/// Tell the backend of the certificate that the client has shown. What the client itself says of one is worth nothing.
+pub(super) fn tell_certificate(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    if request.headers.keys().any(|name| ClientCertificate::is_header(name.as_str())) {
+        let all = request.headers.keys().filter(|name| ClientCertificate::is_header(name.as_str()));
+        for name in all.cloned().collect::<Vec<_>>() {
+            request.remove_header(&name);
+        }
+    }
+    if let Some(certificate) = &ctx.client_certificate {
+        for (name, value) in certificate.headers() {
+            request.insert_header(Bytes::from_static(name.as_bytes()), value.clone())?;
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod hedge;
 mod key;
 mod leg;
 mod race;
+mod redirect;
 mod relay;
 mod request;
 mod response;
@@ -36,6 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
+use crate::terms::{Terms, tell_strict_transport};
 
 pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
@@ -77,7 +79,6 @@ impl ProxyHttp for Proxy {
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.write_timeout));
-        session.set_pipelining_enabled(true);
         Ok(())
     }
 
@@ -90,7 +91,13 @@ impl ProxyHttp for Proxy {
         if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
             return exchange.refuse(session, reason).await;
         }
-        if !exchange.find_route(header) {
+        if let Some(terms) = Terms::current() {
+            exchange.ctx.client_certificate.clone_from(&terms.client_certificate);
+            if exchange.redirect(session, &terms).await? {
+                return Ok(true);
+            }
+        }
+        if !exchange.find_route(session.req_header()) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
         let generation = Arc::clone(&exchange.generation);
@@ -167,6 +174,7 @@ impl ProxyHttp for Proxy {
         }
         let received = session.req_header();
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
+        forwarded::tell_certificate(upstream_request, &exchange.ctx)?;
         if received.version == Version::HTTP_2 {
             request::join_cookies(upstream_request)?;
         } else {
@@ -189,6 +197,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
+        exchange.hear_connection(&mut error);
         let again = match std::mem::take(&mut exchange.again) {
             true => true,
             false => error.esource == ErrorSource::Upstream && exchange.end_broken_attempt(session, &error, reused),
@@ -229,7 +238,9 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status.as_u16() != 101 {
             return Ok(());
         }
+        connection::answered();
         response::strip_hop_by_hop(response);
+        tell_strict_transport(response)?;
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;
         }

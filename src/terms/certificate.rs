@@ -24,6 +24,9 @@ pub struct ClientCertificate {
     fingerprint: String,
     alt_names: Vec<AltName>,
     der: Vec<u8>,
+    digest: Vec<u8>,
+    /// In Unix time, where it says so.
+    until: Option<i64>,
     headers: Headers,
 }
 
@@ -51,13 +54,15 @@ struct Headers {
 impl ClientCertificate {
     /// Read what a client has shown.
     pub(crate) fn read(der: &[u8]) -> Self {
-        let fingerprint = hex(digest(&SHA256, der).as_ref());
-        let (subject, issuer, serial, alt_names) = match X509Certificate::from_der(der) {
+        let digest = digest(&SHA256, der).as_ref().to_vec();
+        let fingerprint = hex(&digest);
+        let (subject, issuer, serial, alt_names, until) = match X509Certificate::from_der(der) {
             Ok((_, read)) => (
                 name::written(read.subject()),
                 name::written(read.issuer()),
                 hex(read.tbs_certificate.raw_serial()),
                 alt_names(&read),
+                Some(read.validity().not_after.timestamp()),
             ),
             Err(_) => Default::default(),
         };
@@ -68,7 +73,8 @@ impl ClientCertificate {
             subject: (!subject.is_empty()).then(|| HeaderValue::try_from(&subject).ok()).flatten(),
             fingerprint: HeaderValue::try_from(&fingerprint).ok(),
         };
-        ClientCertificate { subject, issuer, serial, fingerprint, alt_names, der: der.to_vec(), headers }
+        let der = der.to_vec();
+        ClientCertificate { subject, issuer, serial, fingerprint, alt_names, der, digest, until, headers }
     }
 
     /// Whom it is for, as RFC 4514 writes a name: `CN=alice,O=Example`. Empty if it names nobody.
@@ -99,6 +105,16 @@ impl ClientCertificate {
     /// The certificate itself.
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// SHA-256 of the whole certificate.
+    pub(crate) fn digest(&self) -> Vec<u8> {
+        self.digest.clone()
+    }
+
+    /// Whether it was good only until before this moment, in Unix time.
+    pub(crate) fn has_ended(&self, now: i64) -> bool {
+        self.until.is_some_and(|until| until < now)
     }
 
     /// The headers by which a backend is told of it.

@@ -9,6 +9,9 @@ mod name;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use http::header::STRICT_TRANSPORT_SECURITY;
+use pingora::http::ResponseHeader;
+use pingora_core::Result;
 
 use crate::config::{Hsts, Redirect};
 
@@ -45,6 +48,18 @@ impl Terms {
     pub(crate) fn current() -> Option<Arc<Terms>> {
         CURRENT.try_with(Clone::clone).ok().flatten()
     }
+}
+
+/// Have a response on the present connection say that its host is for TLS only, where that is wanted.
+///
+/// # Errors
+/// None: the name and the value are well-formed.
+#[inline]
+pub(crate) fn tell_strict_transport(response: &mut ResponseHeader) -> Result<()> {
+    if let Some(hsts) = Terms::current().and_then(|terms| terms.hsts.clone()) {
+        response.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
+    }
+    Ok(())
 }
 
 /// What `Strict-Transport-Security` says.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use x509_parser::asn1_rs::Any;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{AttributeTypeAndValue, X509Name};
 
@@ -31,14 +30,14 @@ fn write_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) {
     text.push('=');
     match attribute.as_str() {
         Ok(value) => escape(value, text),
-        Err(_) => write_bytes(attribute.attr_value(), text),
+        Err(_) => write_bytes(attribute.attr_value().data, text),
     }
 }
 
 /// What is no text: `#` and its bytes.
-fn write_bytes(value: &Any<'_>, text: &mut String) {
+fn write_bytes(value: &[u8], text: &mut String) {
     text.push('#');
-    for byte in value.data {
+    for byte in value {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
     }

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody.
-const MAY: [(&str, &[&str]); 17] = [
+const MAY: [(&str, &[&str]); 18] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
-    ("front", &["proxy", "metrics", "reason", "config"]),
-    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config"]),
-    ("access_log", &["ctx", "config"]),
-    ("filter", &["ctx"]),
+    ("front", &["proxy", "access_log", "metrics", "reason", "terms", "config"]),
+    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "terms", "config"]),
+    ("access_log", &["ctx", "reason", "config"]),
+    ("filter", &["ctx", "terms"]),
     ("route", &["config"]),
-    ("ctx", &["pool", "backend", "reason", "config"]),
+    ("ctx", &["pool", "backend", "reason", "terms", "config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "config"]),
     ("selection", &["backend", "config"]),
     ("health", &["backend", "config"]),
@@ -24,6 +24,7 @@ const MAY: [(&str, &[&str]); 17] = [
     ("metrics", &["reason"]),
     ("config", &[]),
     ("reason", &[]),
+    ("terms", &["config"]),
 ];
 
 /// Modules of ours that a text names after `crate::`, in paths and in braces.

@@ -127,7 +127,8 @@ fn who_waits_too_long_is_told_and_keeps_the_connection() {
 fn the_deadline_of_the_request_ends_its_waiting() {
     let (origin, gate) = Gate::holding("hello");
     let more = "max_in_flight: 1\nqueue: { timeout: 10s }\ntimeouts: { request: 200ms, read: 9s }";
-    let evenkeel = Evenkeel::start(&pool(&[origin.address], more));
+    let routes = "routes: [{ match: { path: /hold }, pool: web, timeouts: { request: 60s } }, { pool: web }]\n";
+    let evenkeel = Evenkeel::start(&(pool(&[origin.address], more) + routes));
     let mut first = evenkeel.client();
     first.ask("/hold", "");
     gate.holds(1);

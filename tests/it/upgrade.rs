@@ -166,14 +166,22 @@ fn a_client_that_leaves_before_the_answer_is_gone() {
 }
 
 #[test]
-fn a_client_that_does_not_wait_for_the_answer_is_refused() {
-    let origin = Origin::new(|exchange| exchange.hang());
+fn a_client_that_does_not_wait_for_the_answer_is_heard_when_there_is_a_tunnel() {
+    let origin = echo();
     let evenkeel = Evenkeel::start(&pool(&[origin.address], ""));
     let mut client = evenkeel.client();
-    client.send(UPGRADE);
-    wait_until("the backend is asked", || origin.count() == 1);
-    client.send("frame");
-    assert_eq!(client.read().status, 400);
+    client.send([UPGRADE.as_bytes(), b"frame"].concat());
+    assert_eq!(client.read().status, 101);
+    assert_eq!(client.bytes(5), b"frame");
+}
+
+/// Pingora has one timeout for the answer and for the tunnel after it.
+#[test]
+fn an_answer_that_does_not_come_is_not_waited_for_as_long_as_a_tunnel() {
+    let origin = Origin::new(|exchange| exchange.hang());
+    let evenkeel = Evenkeel::start(&pool(&[origin.address], "timeouts: { request: 300ms, tunnel: 1h }"));
+    let response = evenkeel.client().send(UPGRADE).read();
+    assert_eq!((response.status, response.reason()), (504, "request_timeout"));
 }
 
 #[test]

@@ -61,13 +61,12 @@ pools: { web: { backends: [a:1] } }
             r"10:39: listeners[8].tls.certificates: must be a list of certificates, got an empty one",
             r"11:16: listeners[9].address: 0.0.0.0:81 is taken by listeners[0] (line 10)",
             r"11:65: listeners[9].tls.certificates[0].key: must be the path of a file, got a value that is not shown here",
-            r"11:70: listeners[9].tls.certificates[1]: one certificate per listener is supported so far",
             r"12:16: listeners[10].address: 127.0.0.1:81 is taken by listeners[0] (line 10)",
             r"12:35: listeners[10].h2c: must be true or false, got 'yes'",
             r"14:5: listeners[12]: needs 'address', like address: :8080",
+            r"14:7: listeners[12].tls: needs 'certificates', like certificates: [{ certificate: site.pem, key: site.key }]",
             r"15:5: listeners[13]: must be a map of keys, got 'foo'",
             r"16:43: listeners[14].tls.certificates[0]: needs 'key', like key: site.key",
-            r"16:62: listeners[14].tls.client_ca: unknown key; allowed here: certificates",
         ],
     );
 }
@@ -76,7 +75,7 @@ pools: { web: { backends: [a:1] } }
 fn limits_are_checked() {
     refuses(
         &with(
-            r#"limits: { idle_timeout: 5, max_body_size: 0, body_timeout: "", write_timeout: ~, header_timeout: 1s }
+            r#"limits: { idle_timeout: 5, max_body_size: 0, body_timeout: "", write_timeout: ~, header_timeuot: 1s }
 "#,
         ),
         &[
@@ -84,7 +83,43 @@ fn limits_are_checked() {
             r"5:43: limits.max_body_size: must be more than 0, got 0",
             r"5:60: limits.body_timeout: must be a duration with its unit, like 2s or 250ms, got '' (units: ms, s, m, h, d)",
             r"5:64: limits.write_timeout: must be a duration with its unit, like 2s or 250ms, got nothing",
-            r"5:82: limits.header_timeout: unknown key; allowed here: idle_timeout, body_timeout, write_timeout or max_body_size",
+            r"5:82: limits.header_timeuot: unknown key, did you mean 'header_timeout'?",
+        ],
+    );
+}
+
+#[test]
+fn limits_are_bounded() {
+    refuses(
+        &with(
+            r#"limits: { max_header_size: 2MiB, max_headers: 257, max_uri_size: 2MiB, max_connections: 0, max_streams: off }
+"#,
+        ),
+        &[
+            r"5:28: limits.max_header_size: must be at most 1MiB, which is Pingora's limit",
+            r"5:47: limits.max_headers: must be 1 to 256, got 257",
+            r"5:66: limits.max_uri_size: must be at most 1MiB, which is Pingora's limit of a header",
+            r"5:89: limits.max_connections: must be 1 to 4294967296, got 0",
+            r"5:105: limits.max_streams: must be a whole number, 1 to 100000, got 'off'",
+        ],
+    );
+}
+
+#[test]
+fn a_proxy_must_be_named_to_be_believed() {
+    refuses(
+        r#"listeners:
+  - { address: ":8000", proxy_protocol: on }
+  - { address: ":8001", proxy_protocol: {} }
+  - { address: ":8002", proxy_protocol: { from: [] } }
+  - { address: ":8003", proxy_protocol: { from: [10.0.0.0/33] } }
+pools: { web: { backends: ["127.0.0.1:80"] } }
+"#,
+        &[
+            r"2:41: listeners[0].proxy_protocol: must be a map of keys, got 'on'",
+            r"3:25: listeners[1].proxy_protocol: needs 'from', like proxy_protocol: { from: [10.0.0.0/8] }",
+            r"4:43: listeners[2].proxy_protocol.from: must name at least one address or range, like [10.0.0.0/8]",
+            r"5:50: listeners[3].proxy_protocol.from[0]: must be an IP address or a range of them, like 10.0.0.0/8, got '10.0.0.0/33'",
         ],
     );
 }
@@ -179,8 +214,9 @@ fn the_forms_of_a_listener() {
     assert_eq!(addresses, expected);
     assert_eq!((config.listeners[0].h2c, config.listeners[0].at.0), (true, at(2, 5)));
     let tls = config.listeners[5].tls.clone().unwrap();
-    assert_eq!((tls.certificate, tls.key), ("/etc/tls/c.pem".into(), "/k.pem".into()));
-    assert_eq!(tls.at.0, at(7, 59));
+    let [pair] = &tls.certificates[..] else { panic!("{tls:?}") };
+    assert_eq!((&pair.certificate, &pair.key), (&"/etc/tls/c.pem".into(), &"/k.pem".into()));
+    assert_eq!(pair.at.0, at(7, 59));
     assert_eq!(config.admin, None);
 }
 

@@ -18,6 +18,7 @@ mod pools;
 mod routes;
 mod server;
 mod surroundings;
+mod tls;
 
 /// A valid configuration.
 fn parsed(text: &str) -> Config {

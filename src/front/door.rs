@@ -1,0 +1,284 @@
+//! The way in.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::BytesMut;
+use log::debug;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::{ALPN, Stream};
+use pingora_core::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::census::Counted;
+use super::downstream::{Downstream, End};
+use super::http2::Http2;
+use super::rules::Rules;
+use super::{Front, patience, proxied, refusal};
+use crate::access_log::Refused;
+use crate::proxy::{Connection, Phase, Proxy, Traffic};
+use crate::reason::Reason;
+use crate::terms::Terms;
+
+/// How long a connection may stay silent before it is closed when the process ends, which is not to wait for it. When only the
+/// listener closes, a silent connection has its whole idle timeout: whoever closes it may meet a request that is on its way and
+/// must not be sent twice, and one that comes gets its answer, and with it the word that it was the last.
+const LINGER_AT_END: Duration = Duration::from_millis(50);
+
+/// How long what a client still sends is read after a refusal, so that it sees the answer and not a reset.
+const LINGER_REFUSED: Duration = Duration::from_secs(2);
+
+/// The door of one listener: the way from there to the proxy.
+pub(crate) struct Door {
+    front: Arc<Front>,
+    phase: watch::Receiver<Phase>,
+    rules: Arc<ArcSwap<Rules>>,
+}
+
+impl Door {
+    /// One whose rules may be others for the next who comes.
+    pub(crate) fn new(front: Arc<Front>, phase: watch::Receiver<Phase>, rules: Arc<ArcSwap<Rules>>) -> Self {
+        Door { front, phase, rules }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _counted = self.front.traffic.connection();
+        let rules = self.rules.load_full();
+        let counted = self.front.census.count(self.front.generation.load().limits.max_connections);
+        let mut counted = match counted {
+            Ok(counted) => counted,
+            Err(reason) => return self.refuse(stream, &rules, reason).await,
+        };
+        let stream = match self.introduced(stream, &rules).await {
+            Ok(stream) => stream,
+            Err(e) => {
+                debug!("a connection without a PROXY header: {e}");
+                self.front.note(None, b"", Reason::BadRequest, Duration::ZERO);
+                return None;
+            }
+        };
+        if let Err(reason) = self.admit(&stream, &mut counted) {
+            return self.refuse(stream, &rules, reason).await;
+        }
+        let (stream, terms) = self.secured(stream, &rules).await?;
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            self.serve_http2(stream, BytesMut::new(), terms, shutdown).await;
+            return None;
+        }
+        let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
+        let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
+        let served = self.serve_http1(downstream, rules.h2c, shutdown, &connection);
+        let served = Terms::around(terms.clone(), Arc::clone(&connection).around(served));
+        let (stream, ahead) = unless_nothing_comes(served, &connection).await??.into_parts();
+        drop(connection);
+        self.serve_http2(stream, ahead, terms, shutdown).await;
+        None
+    }
+}
+
+impl Door {
+    /// The connection of the client itself, where a proxy says whose it is.
+    async fn introduced(&self, stream: Stream, rules: &Rules) -> io::Result<Stream> {
+        let introduces = |peer: IpAddr| rules.proxies.iter().any(|net| net.contains(&peer));
+        if rules.proxies.is_empty() || !peer(&stream).is_some_and(introduces) {
+            return Ok(stream);
+        }
+        let patience = self.front.generation.load().limits.header_timeout;
+        timeout(patience, proxied::read(stream)).await?
+    }
+
+    /// Whether the client may have another connection.
+    fn admit(&self, stream: &Stream, counted: &mut Counted) -> Result<(), Reason> {
+        let generation = self.front.generation.load();
+        let (Some(most), Some(client)) = (generation.limits.max_connections_per_ip, peer(stream)) else {
+            return Ok(());
+        };
+        if generation.trusted_proxies.iter().any(|net| net.contains(&client)) {
+            return Ok(());
+        }
+        counted.of(client, most)
+    }
+
+    /// Turn a connection away. Whoever is about to speak TLS could not read an answer, and gets none.
+    async fn refuse(&self, stream: Stream, rules: &Rules, reason: Reason) -> Option<Stream> {
+        self.front.note(peer(&stream), b"", reason, Duration::ZERO);
+        if rules.tls.is_none() {
+            farewell(stream, reason).await;
+        }
+        None
+    }
+
+    /// The connection after the handshake, if there is to be one, and what is true of all that comes on it.
+    async fn secured(&self, stream: Stream, rules: &Rules) -> Option<(Stream, Option<Arc<Terms>>)> {
+        let Some(tls) = &rules.tls else { return Some((stream, rules.terms(None))) };
+        let limit = self.front.generation.load().limits.handshake_timeout;
+        let mut phase = self.phase.clone();
+        let (stream, shown) = tokio::select! {
+            made = tls.accept(stream, limit) => made?,
+            // Who has no connection yet has sent no request.
+            Ok(_) = phase.wait_for(|phase| *phase >= Phase::Ending) => return None,
+        };
+        Some((stream, rules.terms(shown)))
+    }
+
+    /// One request after the other. What is left when the client turns out to speak HTTP/2.
+    async fn serve_http1(
+        &self,
+        mut downstream: Box<Downstream>,
+        mut h2c: bool,
+        shutdown: &ShutdownWatch,
+        connection: &Connection,
+    ) -> Option<Downstream> {
+        let mut most = self.front.generation.load().limits.max_requests_per_connection;
+        loop {
+            let began = Instant::now();
+            let limits = patience(&self.front.generation.load().limits);
+            let header = match downstream.next(&limits, h2c).await {
+                Ok(header) => header,
+                Err(End::Http2) => return Some(*downstream),
+                Err(End::Silent) => return None,
+                Err(End::Refused(reason)) => {
+                    let client = peer(downstream.stream());
+                    self.front.note(client, downstream.came(), reason, began.elapsed());
+                    farewell(downstream.into_parts().0, reason).await;
+                    return None;
+                }
+            };
+            h2c = false;
+            let mut session = ServerSession::new_http1(downstream);
+            session.set_pipelined_prefix(header);
+            // The time is ours to measure; the rest says that there may be a next request.
+            session.set_keepalive((connection.phase() == Phase::Open).then_some(0));
+            if let Some(most) = &mut most {
+                *most -= 1;
+                session.set_keepalive_reuses_remaining(Some(u32::try_from(*most).unwrap_or(u32::MAX)));
+            }
+            let reused = self.front.proxy.process_new_http(session, shutdown).await?;
+            connection.rest();
+            downstream = Downstream::again(reused.consume().0)?;
+        }
+    }
+
+    /// Streams beside each other, by pingora's own loop.
+    async fn serve_http2(&self, stream: Stream, ahead: BytesMut, terms: Option<Arc<Terms>>, shutdown: &ShutdownWatch) {
+        let generation = self.front.generation.load_full();
+        let stream = Box::new(Http2::new(stream, ahead, generation.limits.header_timeout));
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(generation.limits.idle_timeout);
+        let mut h2 = default_h2_options();
+        h2.max_header_list_size(u32::try_from(generation.limits.max_header_size).unwrap_or(u32::MAX));
+        h2.max_concurrent_streams(u32::try_from(generation.limits.max_streams).unwrap_or(u32::MAX));
+        let (proxy, traffic) = (Arc::clone(&self.front.proxy), Arc::clone(&self.front.traffic));
+        let streams = Streams { proxy, options, h2, phase: self.phase.clone(), traffic, terms };
+        Arc::new(streams).process_new(stream, shutdown).await;
+    }
+}
+
+impl Front {
+    /// Count and log a refusal that no hook sees.
+    fn note(&self, client: Option<IpAddr>, came: &[u8], reason: Reason, elapsed: Duration) {
+        let generation = self.generation.load();
+        generation.unrouted.request(reason.status(), elapsed.as_secs_f64());
+        generation.unrouted.failure(reason);
+        if let Some(log) = &generation.access_log {
+            log.write_refused(&Refused { client, came, reason, elapsed });
+        }
+    }
+}
+
+/// The address at the other end.
+fn peer(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().map(|address| address.ip().to_canonical())
+}
+
+/// Say why a connection ends, and read for a moment what is on its way.
+async fn farewell(mut stream: Stream, reason: Reason) {
+    let said = async {
+        stream.write_all(&refusal::response(reason)).await?;
+        stream.flush().await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 4096];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever does not listen does not hear it.
+    let _ = timeout(LINGER_REFUSED, said).await;
+}
+
+/// Resolves when a connection is to be closed on which nothing comes any more.
+async fn nothing_comes(connection: &Connection) {
+    connection.reaches(Phase::Ending).await;
+    loop {
+        let begun = connection.begun();
+        tokio::time::sleep(LINGER_AT_END).await;
+        if !connection.busy() && connection.begun() == begun {
+            return;
+        }
+    }
+}
+
+/// Serve a connection until it ends, or is to be closed because nothing comes.
+async fn unless_nothing_comes<T>(served: impl Future<Output = T>, connection: &Connection) -> Option<T> {
+    let (mut served, mut silent) = (pin!(served), pin!(nothing_comes(connection)));
+    let mut waits = false;
+    poll_fn(|context| {
+        if let Poll::Ready(served) = served.as_mut().poll(context) {
+            return Poll::Ready(Some(served));
+        }
+        // Once it waits it wakes us itself. To ask it again and again would cost each request more than all of our hooks.
+        if waits && !connection.stirs() {
+            return Poll::Pending;
+        }
+        waits = true;
+        silent.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
+
+/// The streams of one HTTP/2 connection.
+struct Streams {
+    proxy: Arc<HttpProxy<Proxy>>,
+    options: HttpServerOptions,
+    h2: H2Options,
+    phase: watch::Receiver<Phase>,
+    traffic: Arc<Traffic>,
+    terms: Option<Arc<Terms>>,
+}
+
+#[async_trait]
+impl HttpServerApp for Streams {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let connection = Connection::new(self.phase.clone(), Arc::clone(&self.traffic));
+        let served = connection.around(self.proxy.process_new_http(session, shutdown));
+        Terms::around(self.terms.clone(), served).await
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.h2.clone())
+    }
+}
