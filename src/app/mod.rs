@@ -14,6 +14,7 @@ mod files;
 mod listen;
 mod listeners;
 mod logs;
+mod open_files;
 mod registry;
 mod reload;
 mod run;
@@ -173,6 +174,8 @@ impl App {
     /// Why it could not start; nothing is left half started.
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let program = Program::this(options.upgrade);
+        open_files::raise();
+        open_files::tell(&self.config.limits);
         let mistakes = surroundings(&self.config);
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());

@@ -23,7 +23,7 @@ use super::signals::Signals;
 use super::stop::{Stop, Times};
 use super::systemd;
 use super::upgrade::{Inheritance, Program, Ready};
-use super::{App, MAX_TRIES, RunError, RunOptions, build};
+use super::{App, MAX_TRIES, RunError, RunOptions, build, open_files};
 use crate::admin::{Admin, Order, Orders};
 use crate::config::{Config, ListenAddress};
 use crate::front::{Front, SavedKeys};
@@ -110,7 +110,8 @@ impl Serving {
 
     fn listeners(&self, server: &Server) -> (Listeners, ListenersService) {
         let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
-        let front = Front::new(proxy, Arc::clone(&self.generation), Arc::clone(&self.traffic));
+        let (generation, traffic) = (Arc::clone(&self.generation), Arc::clone(&self.traffic));
+        let front = Front::new(proxy, generation, traffic, open_files::clients());
         Listeners::new(front, Arc::clone(&self.metrics))
     }
 

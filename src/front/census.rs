@@ -29,10 +29,10 @@ impl Census {
     ///
     /// # Errors
     /// That there may not.
-    pub(super) fn count(self: &Arc<Self>, most: Option<u64>) -> Result<Counted, Reason> {
+    pub(super) fn count(self: &Arc<Self>, most: u64) -> Result<Counted, Reason> {
         let counted = Counted { census: Arc::clone(self), client: None };
         let before = self.all.fetch_add(1, Relaxed);
-        if most.is_some_and(|most| before as u64 >= most) {
+        if before as u64 >= most {
             return Err(Reason::TooManyConnections);
         }
         Ok(counted)
@@ -99,20 +99,20 @@ mod tests {
     #[test]
     fn there_are_so_many_and_no_more() {
         let census = Arc::new(Census::default());
-        let first = census.count(Some(2)).unwrap();
-        let _second = census.count(Some(2)).unwrap();
-        assert_eq!(census.count(Some(2)).err(), Some(Reason::TooManyConnections));
-        assert_eq!(census.count(Some(2)).err(), Some(Reason::TooManyConnections), "who is refused is not counted");
+        let first = census.count(2).unwrap();
+        let _second = census.count(2).unwrap();
+        assert_eq!(census.count(2).err(), Some(Reason::TooManyConnections));
+        assert_eq!(census.count(2).err(), Some(Reason::TooManyConnections), "who is refused is not counted");
         drop(first);
-        assert!(census.count(Some(2)).is_ok());
-        assert!(census.count(None).is_ok());
+        assert!(census.count(2).is_ok());
+        assert!(census.count(u64::MAX).is_ok());
     }
 
     #[test]
     fn a_client_has_so_many_and_no_more() {
         let census = Arc::new(Census::default());
         let connect = |client: &str| {
-            let mut counted = census.count(None)?;
+            let mut counted = census.count(u64::MAX)?;
             counted.of(address(client), 2).map(|()| counted)
         };
         let (_a, b) = (connect("192.0.2.1").unwrap(), connect("::ffff:192.0.2.1").unwrap());

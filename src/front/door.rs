@@ -12,12 +12,10 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use log::debug;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -26,9 +24,9 @@ use super::census::Counted;
 use super::downstream::{Downstream, End};
 use super::http2::Http2;
 use super::rules::Rules;
+use super::streams::Streams;
 use super::{Front, patience, proxied, refusal};
-use crate::access_log::Refused;
-use crate::proxy::{Connection, Phase, Proxy, Traffic};
+use crate::proxy::{Connection, Phase};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -59,8 +57,9 @@ impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _counted = self.front.traffic.connection();
         let rules = self.rules.load_full();
-        let counted = self.front.census.count(self.front.generation.load().limits.max_connections);
-        let mut counted = match counted {
+        let most = self.front.generation.load().limits.max_connections;
+        let most = most.map_or(self.front.most, |most| most.min(self.front.most));
+        let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
             Err(reason) => return self.refuse(stream, &rules, reason).await,
         };
@@ -178,27 +177,8 @@ impl Door {
     async fn serve_http2(&self, stream: Stream, ahead: BytesMut, terms: Option<Arc<Terms>>, shutdown: &ShutdownWatch) {
         let generation = self.front.generation.load_full();
         let stream = Box::new(Http2::new(stream, ahead, generation.limits.header_timeout));
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(generation.limits.idle_timeout);
-        let mut h2 = default_h2_options();
-        h2.max_header_list_size(u32::try_from(generation.limits.max_header_size).unwrap_or(u32::MAX));
-        h2.max_concurrent_streams(u32::try_from(generation.limits.max_streams).unwrap_or(u32::MAX));
-        let (proxy, traffic) = (Arc::clone(&self.front.proxy), Arc::clone(&self.front.traffic));
-        let streams = Streams { proxy, options, h2, phase: self.phase.clone(), traffic, terms };
+        let streams = Streams::new(Arc::clone(&self.front), &generation.limits, self.phase.clone(), terms);
         Arc::new(streams).process_new(stream, shutdown).await;
-    }
-}
-
-impl Front {
-    /// Count and log a refusal that no hook sees.
-    fn note(&self, client: Option<IpAddr>, came: &[u8], reason: Reason, elapsed: Duration) {
-        let generation = self.generation.load();
-        generation.unrouted.request(reason.status(), elapsed.as_secs_f64());
-        generation.unrouted.failure(reason);
-        if let Some(log) = &generation.access_log {
-            log.write_refused(&Refused { client, came, reason, elapsed });
-        }
     }
 }
 
@@ -250,35 +230,4 @@ async fn unless_nothing_comes<T>(served: impl Future<Output = T>, connection: &C
         silent.as_mut().poll(context).map(|()| None)
     })
     .await
-}
-
-/// The streams of one HTTP/2 connection.
-struct Streams {
-    proxy: Arc<HttpProxy<Proxy>>,
-    options: HttpServerOptions,
-    h2: H2Options,
-    phase: watch::Receiver<Phase>,
-    traffic: Arc<Traffic>,
-    terms: Option<Arc<Terms>>,
-}
-
-#[async_trait]
-impl HttpServerApp for Streams {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let connection = Connection::new(self.phase.clone(), Arc::clone(&self.traffic));
-        let served = connection.around(self.proxy.process_new_http(session, shutdown));
-        Terms::around(self.terms.clone(), served).await
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        Some(self.h2.clone())
-    }
 }

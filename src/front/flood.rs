@@ -70,7 +70,6 @@ impl Flood {
                     rest.get(now..).unwrap_or_default()
                 }
                 At::Header { seen, length, kind } => {
-                    self.begun = true;
                     self.at = match seen {
                         0..3 => At::Header { seen: seen + 1, length: length << 8 | u32::from(*byte), kind },
                         3 => At::Header { seen: seen + 1, length, kind: *byte },
@@ -86,6 +85,7 @@ impl Flood {
     }
 
     fn spend(&mut self, kind: u8, length: u32) -> bool {
+        self.begun = true;
         let cost = match kind {
             // DATA and HEADERS are what a client is here for.
             0x0 if length > 0 => 0,

@@ -12,6 +12,7 @@
 //! | `tls` | the handshake |
 //! | `downstream`, over `http1`, `alarm`, `pace` | HTTP/1: one request at a time, checked before pingora parses it |
 //! | `http2`, over `flood` | HTTP/2: what was read, and a limit on work for nothing |
+//! | `streams` | its streams, and how long they may wait |
 //! | `tunnel`, over `frames` | what a connection becomes with a WebSocket, and its end |
 //! | `refusal` | the answer where no hook can give one |
 
@@ -28,16 +29,21 @@ mod pace;
 mod proxied;
 mod refusal;
 mod rules;
+mod streams;
 mod tls;
 mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora_proxy::HttpProxy;
 
+use crate::access_log::Refused;
 use crate::config::Limits;
 use crate::proxy::{Generation, Proxy, Traffic};
+use crate::reason::Reason;
 use census::Census;
 use downstream::Patience;
 use http1::Bounds;
@@ -52,11 +58,28 @@ pub(crate) struct Front {
     generation: Arc<ArcSwap<Generation>>,
     traffic: Arc<Traffic>,
     census: Arc<Census>,
+    /// More clients than that cannot be connected, whatever the limits say.
+    most: u64,
 }
 
 impl Front {
-    pub(crate) fn new(proxy: HttpProxy<Proxy>, generation: Arc<ArcSwap<Generation>>, traffic: Arc<Traffic>) -> Self {
-        Front { proxy: Arc::new(proxy), generation, traffic, census: Arc::default() }
+    pub(crate) fn new(
+        proxy: HttpProxy<Proxy>,
+        generation: Arc<ArcSwap<Generation>>,
+        traffic: Arc<Traffic>,
+        most: u64,
+    ) -> Self {
+        Front { proxy: Arc::new(proxy), generation, traffic, census: Arc::default(), most }
+    }
+
+    /// Count and log a refusal that no hook sees.
+    fn note(&self, client: Option<IpAddr>, came: &[u8], reason: Reason, elapsed: Duration) {
+        let generation = self.generation.load();
+        generation.unrouted.request(reason.status(), elapsed.as_secs_f64());
+        generation.unrouted.failure(reason);
+        if let Some(log) = &generation.access_log {
+            log.write_refused(&Refused { client, came, reason, elapsed });
+        }
     }
 }
 

@@ -84,6 +84,9 @@ pub struct Connection {
     allowed: AtomicU64,
     /// That time has passed.
     overdue: AtomicBool,
+    /// More of the body of the request is to come, and when some did last, in milliseconds.
+    body_open: AtomicBool,
+    body_at: AtomicU64,
     /// Why what the client sent is not read any further.
     refusal: OnceLock<Reason>,
 }
@@ -91,9 +94,24 @@ pub struct Connection {
 impl Connection {
     /// A connection that nothing has come on, of a listener in this phase.
     pub fn new(phase: watch::Receiver<Phase>, traffic: Arc<Traffic>) -> Arc<Self> {
-        let (busy, tunnel, end_body, begun, due, allowed, overdue, refusal) = Default::default();
+        let (busy, tunnel, end_body, begun, due, allowed) = Default::default();
+        let (overdue, body_open, body_at, refusal) = Default::default();
         let born = Instant::now();
-        Arc::new(Connection { phase, traffic, busy, tunnel, end_body, begun, born, due, allowed, overdue, refusal })
+        Arc::new(Connection {
+            phase,
+            traffic,
+            busy,
+            tunnel,
+            end_body,
+            begun,
+            born,
+            due,
+            allowed,
+            overdue,
+            body_open,
+            body_at,
+            refusal,
+        })
     }
 
     /// What is served in `serve` is served on this connection.
@@ -159,6 +177,24 @@ impl Connection {
         };
         let allowed = Duration::from_millis(self.allowed.load(Relaxed));
         Some(since.map_or(due, |since| due.max(since + allowed)))
+    }
+
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// When the request under way waits for too long, and for whom: for its body, if that pauses for as long as `pause`, or for
+    /// the backend. For a stream of HTTP/2, whose body only the hooks see.
+    pub fn stalls(&self, pause: Duration) -> Option<(Instant, Reason)> {
+        let body_at = match self.body_at.load(Relaxed) {
+            0 => None,
+            at => Some(self.born + Duration::from_millis(at)),
+        };
+        match body_at {
+            Some(at) if self.body_open.load(Relaxed) => Some((at + pause, Reason::ClientTimeout)),
+            _ => self.due(body_at).map(|due| (due, Reason::RequestTimeout)),
+        }
     }
 
     /// That time has passed.
@@ -230,6 +266,15 @@ pub(super) fn answer_within(now: Instant, left: Duration) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
         connection.allowed.store(millis(left), Relaxed);
         connection.due.store(millis(now.saturating_duration_since(connection.born) + left), Relaxed);
+    });
+}
+
+/// Some of the body of a request has come, or is about to.
+pub(super) fn body_comes(ends: bool) {
+    let _ = CURRENT.try_with(|connection| {
+        let at = u64::try_from(connection.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        connection.body_at.store(at.max(1), Relaxed);
+        connection.body_open.store(!ends, Relaxed);
     });
 }
 

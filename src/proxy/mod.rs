@@ -78,6 +78,9 @@ impl ProxyHttp for Proxy {
         }
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
+        if session.is_http2() && !session.is_body_empty() {
+            connection::body_comes(false);
+        }
         session.set_write_timeout(Some(limits.write_timeout));
         Ok(())
     }
@@ -109,11 +112,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if session.is_http2() {
+            connection::body_comes(end_of_stream);
+        }
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         exchange.still_served()?;

@@ -1,7 +1,8 @@
 //! Draining by an operator: no new work, and an end that is awaited.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -256,10 +257,18 @@ fn a_process_that_ends_meanwhile_is_said() {
     let mut held = evenkeel.client();
     held.ask("/hold", "");
     gate.holds(2);
-    let drain = aside(&evenkeel, "drain", a.address, "--wait");
-    wait_until_draining(&evenkeel, a.address);
+    let (target, admin) = (format!("web/{}", a.address), evenkeel.admin.to_string());
+    let mut drain = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    let drain = drain.args(["drain", &target, "--admin", &admin, "--wait"]).stdout(Stdio::null());
+    let mut drain = drain.stderr(Stdio::piped()).spawn().unwrap();
+    // It says that nobody is left as soon as it has been heard.
+    let (mut said, mut warning) = (BufReader::new(drain.stderr.take().unwrap()), String::new());
+    said.read_line(&mut warning).unwrap();
+    assert!(warning.starts_with("warning: "), "{warning}");
     evenkeel.signal("KILL");
-    let (code, text) = refused(&drain.join().unwrap());
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    let code = drain.wait().unwrap().code().unwrap();
     assert!(code == 1 && text.contains(": how it went on is not known: no answer from "), "{code} {text}");
     gate.open();
 }
