@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::certificates::Watched;
 use super::listen::{self, Opening, Socket};
+use super::port::{New, Port, places};
 use super::systemd::{self, Watchdog};
-use crate::config::{ListenAddress, Listener, ListenerTls};
+use crate::config::{ListenAddress, Listener};
 use crate::front::{Door, Front, Rules, SavedKeys, TicketKeys};
 use crate::metrics::Metrics;
 use crate::proxy::Phase;
@@ -52,53 +53,6 @@ struct Inner {
     /// Of listeners that accept no more, and that still have connections.
     closed: Mutex<Vec<watch::Sender<Phase>>>,
     openings: mpsc::UnboundedSender<(Opening<Door>, ShutdownWatch)>,
-}
-
-/// One listener that is open.
-struct Port {
-    /// As the configuration has it.
-    listener: Listener,
-    /// What its door goes by.
-    rules: Arc<ArcSwap<Rules>>,
-    /// Its certificates, where it speaks TLS.
-    certificates: Option<Arc<Watched>>,
-    /// As it is bound.
-    socket: Socket,
-    phase: watch::Sender<Phase>,
-    /// Pingora's word that no more is accepted. Its end would be the same.
-    stop: watch::Sender<bool>,
-}
-
-impl Port {
-    /// Whether it can become what is wanted there, and its connections stay: whoever came in under what is asked of clients
-    /// no more goes when the request under way is done.
-    fn is(&self, wanted: &Listener) -> bool {
-        self.listener.address == wanted.address && same_demands(self.listener.tls.as_ref(), wanted.tls.as_ref())
-    }
-
-    /// As metrics and the log know it.
-    fn name(&self) -> String {
-        self.socket.address.to_string()
-    }
-
-    fn close(self, phase: Phase) {
-        self.phase.send_replace(phase);
-        self.stop.send_replace(true);
-    }
-}
-
-/// Whether clients of one could have come in by the other.
-fn same_demands(one: Option<&ListenerTls>, other: Option<&ListenerTls>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.clients == other.clients && one.min_version == other.min_version,
-        (one, other) => one.is_none() && other.is_none(),
-    }
-}
-
-/// Rules that are to be in force.
-struct New {
-    rules: Rules,
-    certificates: Option<Arc<Watched>>,
 }
 
 impl Listeners {
@@ -135,25 +89,34 @@ impl Listeners {
     /// The same.
     pub(super) fn adopt(&self, wanted: &[Listener], sockets: &mut Vec<Socket>) -> Result<Applied, ListenError> {
         let mut open = self.open();
-        let missing = wanted.iter().filter(|wanted| !open.iter().any(|port| port.is(wanted)));
-        let added: Result<Vec<_>, _> = missing.map(|wanted| self.prepare(wanted, &open, sockets)).collect();
+        let places = places(&open, wanted);
+        let missing = wanted.iter().enumerate().filter(|(place, _)| !places.contains(&Some(*place)));
+        let added: Result<Vec<_>, _> =
+            missing.map(|(place, wanted)| Ok((place, self.prepare(wanted, &open, sockets)?))).collect();
         let added = added?;
-        let renewed = self.renewed(wanted, &open)?;
-        let before = open.len();
-        let (kept, gone) = open.drain(..).partition::<Vec<_>, _>(|port| wanted.iter().any(|wanted| port.is(wanted)));
-        let applied = Applied { kept: kept.len(), added: added.len(), removed: before - kept.len() };
-        *open = kept;
-        for (port, (listener, New { rules, certificates })) in open.iter_mut().zip(renewed) {
-            (port.listener, port.certificates) = (listener, certificates);
-            port.rules.store(Arc::new(rules));
+        let stay = open.iter().zip(&places).filter_map(|(port, place)| Some((port, wanted.get((*place)?)?)));
+        let renewed: Result<Vec<_>, _> = stay.map(|(port, wanted)| self.renewed(port, wanted)).collect();
+        let mut renewed = renewed?.into_iter();
+        let (mut placed, mut gone) = (Vec::new(), Vec::new());
+        for (mut port, place) in open.drain(..).zip(places) {
+            // Those that stay have been renewed in this order.
+            match place.and_then(|place| Some((place, renewed.next()?))) {
+                Some((place, (listener, new))) => {
+                    port.become_what(listener, new);
+                    placed.push((place, port));
+                }
+                None => gone.push(port),
+            }
         }
-        for (port, opening) in added {
+        let applied = Applied { kept: placed.len(), added: added.len(), removed: gone.len() };
+        for (place, (port, opening)) in added {
             info!("listening on {}", port.socket.address);
             // Refused only when the process is at its end.
             let _ = self.0.openings.send((opening, port.stop.subscribe()));
-            open.push(port);
+            placed.push((place, port));
         }
-        open.sort_by_key(|port| wanted.iter().position(|wanted| port.is(wanted)));
+        placed.sort_by_key(|(place, _)| *place);
+        open.extend(placed.into_iter().map(|(_, port)| port));
         for port in gone {
             info!("not listening on {} any more", port.socket.address);
             let name = port.name();
@@ -169,15 +132,11 @@ impl Listeners {
         Ok(applied)
     }
 
-    /// New rules for those that stay, in their order.
-    fn renewed(&self, wanted: &[Listener], open: &[Port]) -> Result<Vec<(Listener, New)>, ListenError> {
-        let stay = open.iter().filter_map(|port| Some((port, wanted.iter().find(|wanted| port.is(wanted))?)));
-        let renew = |(port, wanted): (&Port, &Listener)| {
-            let new = self.rules(wanted, &port.name());
-            let new = new.map_err(|source| ListenError { address: wanted.address.clone(), source });
-            Ok((wanted.clone(), new?))
-        };
-        stay.map(renew).collect()
+    /// What a listener that stays is to become.
+    fn renewed(&self, port: &Port, wanted: &Listener) -> Result<(Listener, New), ListenError> {
+        let new = self.rules(wanted, &port.name());
+        let new = new.map_err(|source| ListenError { address: wanted.address.clone(), source });
+        Ok((wanted.clone(), new?))
     }
 
     /// The rules of a listener, and who watches the files that they come from.

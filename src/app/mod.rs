@@ -15,6 +15,7 @@ mod listen;
 mod listeners;
 mod logs;
 mod open_files;
+mod port;
 mod registry;
 mod reload;
 mod run;

@@ -37,7 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
-use crate::terms::{Terms, tell_strict_transport};
+use crate::terms::tell_strict_transport;
 
 pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
@@ -94,11 +94,8 @@ impl ProxyHttp for Proxy {
         if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
             return exchange.refuse(session, reason).await;
         }
-        if let Some(terms) = Terms::current() {
-            exchange.ctx.client_certificate.clone_from(&terms.client_certificate);
-            if exchange.redirect(session, &terms).await? {
-                return Ok(true);
-            }
+        if exchange.keep_terms(session).await? {
+            return Ok(true);
         }
         if !exchange.find_route(session.req_header()) {
             return exchange.refuse(session, Reason::NoRoute).await;

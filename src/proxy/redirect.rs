@@ -19,9 +19,17 @@ use crate::terms::Terms;
 const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
 impl Exchange {
-    /// Send the client to HTTPS, if its listener wants that. `true` if it has its answer.
-    pub(super) async fn redirect(&mut self, session: &mut Session, terms: &Terms) -> Result<bool> {
-        let Some(redirect) = terms.redirect else { return Ok(false) };
+    /// Note what the client has shown, and send it to HTTPS, if its listener wants that. `true` if it has its answer.
+    pub(super) async fn keep_terms(&mut self, session: &mut Session) -> Result<bool> {
+        let Some(terms) = Terms::current() else { return Ok(false) };
+        self.ctx.client_certificate.clone_from(&terms.client_certificate);
+        match terms.redirect {
+            Some(redirect) => self.redirect(session, redirect).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn redirect(&mut self, session: &mut Session, redirect: Redirect) -> Result<bool> {
         let header = session.req_header();
         if is_challenge(header) || self.ctx.trusted && came_by_tls(&header.headers) {
             return Ok(false);
