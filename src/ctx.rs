@@ -40,6 +40,9 @@ pub struct Ctx {
     pub(crate) hedged: Option<bool>,
     /// Why it did not get its backend's answer.
     pub(crate) reason: Option<Reason>,
+    /// Whether it is a call of gRPC, and the status that it has ended with.
+    pub(crate) grpc: bool,
+    pub(crate) grpc_status: Option<u8>,
     /// Bytes of its body so far.
     pub(crate) body_received: u64,
     /// Room for the state of filters, by type.
@@ -125,6 +128,8 @@ impl Ctx {
             tried: Vec::new(),
             hedged: None,
             reason: None,
+            grpc: false,
+            grpc_status: None,
             body_received: 0,
             extensions: Extensions::new(),
         }
@@ -141,6 +146,7 @@ impl Ctx {
             given: self.given,
             pool: self.pool.clone(),
             tried: self.tried.clone(),
+            grpc: self.grpc,
             extensions: self.extensions.clone(),
             ..Ctx::new()
         }

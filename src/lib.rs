@@ -85,6 +85,7 @@ pub mod health;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+mod proxy_header;
 pub mod reason;
 pub mod route;
 pub mod selection;

@@ -23,6 +23,8 @@ pub enum Reason {
     ClientGone,
     /// 500: a fault of ours or of a filter.
     Internal,
+    /// 501: an upgrade, as to a WebSocket, in a pool of `protocol: h2`, which has none.
+    NoUpgrade,
     /// 502: the backend could not be reached.
     ConnectFailed,
     /// 502: the backend closed or reset the connection.
@@ -63,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 27] = [
+    pub const ALL: [Reason; 28] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -73,6 +75,7 @@ impl Reason {
         Reason::HeaderTooLarge,
         Reason::ClientGone,
         Reason::Internal,
+        Reason::NoUpgrade,
         Reason::ConnectFailed,
         Reason::BackendClosed,
         Reason::BackendProtocol,
@@ -105,6 +108,7 @@ impl Reason {
             Reason::HeaderTooLarge => "header_too_large",
             Reason::ClientGone => "client_gone",
             Reason::Internal => "internal",
+            Reason::NoUpgrade => "no_upgrade",
             Reason::ConnectFailed => "connect_failed",
             Reason::BackendClosed => "backend_closed",
             Reason::BackendProtocol => "backend_protocol",
@@ -138,6 +142,7 @@ impl Reason {
             Reason::HeaderTooLarge => 431,
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
+            Reason::NoUpgrade => 501,
             Reason::ConnectFailed | Reason::BackendClosed | Reason::BackendProtocol | Reason::BackendStatus => 502,
             Reason::NoBackend
             | Reason::PoolFull

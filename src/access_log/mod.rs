@@ -151,6 +151,9 @@ struct Line<'a> {
     path: String,
     protocol: &'static str,
     status: u16,
+    /// How a call of gRPC has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<u8>,
     bytes_sent: usize,
     bytes_received: u64,
     referer: Option<&'a str>,
@@ -198,6 +201,7 @@ fn json(entry: &Entry<'_>) -> String {
         path: String::from_utf8_lossy(request.raw_path()).into_owned(),
         protocol: protocol(request.version),
         status: entry.status,
+        grpc_status: ctx.grpc_status,
         bytes_sent: entry.session.body_bytes_sent(),
         bytes_received: ctx.body_received,
         referer: text(REFERER),

@@ -10,7 +10,7 @@ use crate::config::{self, Balance, Hashing, HealthCheck, Mistake, Probe, Source}
 use crate::discovery::{self, Configured};
 use crate::health::Check;
 use crate::metrics::Metrics;
-use crate::pool::{Pool, PoolBuilder, Secret};
+use crate::pool::{Pool, PoolBuilder, Secret, Transport};
 use crate::selection::{
     AtRandom, FewestInFlight, HashTable, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
 };
@@ -62,7 +62,9 @@ pub(super) fn build_pool(
     let mut builder = PoolBuilder::new(&pool.name, source)
         .policy(policy(pool))
         .retry(pool.retry.clone())
-        .timeouts(pool.timeouts.clone());
+        .timeouts(pool.timeouts.clone())
+        .transport(transport(pool, tools)?)
+        .grpc_web(pool.grpc_web);
     if let Some((_, before)) = predecessor {
         builder = builder.succeed(before);
     }
@@ -108,6 +110,13 @@ fn check(
         Some(check) => Ok(Arc::clone(check)),
         None => tools.registry.check(named),
     }
+}
+
+fn transport(pool: &config::Pool, tools: &Tools<'_>) -> Result<Transport, Mistake> {
+    Transport::new(&pool.transport, tools.checks.trust()).map_err(|(key, message)| {
+        let at = pool.transport.tls.as_ref().map_or(pool.at, |tls| tls.at);
+        Mistake::new(at, format!("pools.{}.{key}", pool.name), format!("not usable here: {message}"))
+    })
 }
 
 fn policy(pool: &config::Pool) -> Policy {

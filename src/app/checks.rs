@@ -34,6 +34,11 @@ impl Checks {
         self.trust = Trust::new(self.ca_file.as_deref());
     }
 
+    /// Whom those over TLS trust that do not say it themselves.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// The check that `settings` of a pool ask for.
     pub(super) fn built_in(&mut self, pool: &str, settings: &HealthCheck) -> Result<Check, Mistake> {
         let files = files::of_probe(&settings.probe, self.ca_file.as_deref());

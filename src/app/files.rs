@@ -12,7 +12,11 @@ use crate::config::{Listener, Pool, Probe};
 pub(super) fn of_pool(pool: &Pool, ca_file: Option<&str>) -> Vec<u8> {
     let secret = pool.sticky.as_ref().and_then(|sticky| sticky.secret_file.clone());
     let authorities = pool.health_check.as_ref().and_then(|check| authorities(&check.probe, ca_file));
-    digest(secret.into_iter().chain(authorities))
+    let tls = pool.transport.tls.iter().flat_map(|tls| {
+        let ca = tls.ca.clone().or_else(|| ca_file.map(PathBuf::from));
+        ca.into_iter().chain(tls.client.iter().flat_map(|client| [client.certificate.clone(), client.key.clone()]))
+    });
+    digest(secret.into_iter().chain(authorities).chain(tls))
 }
 
 /// The same of a listener.
@@ -27,7 +31,9 @@ pub(super) fn named(listener: &Listener) -> impl Iterator<Item = PathBuf> {
 
 /// The same of a probe.
 pub(super) fn of_probe(probe: &Probe, ca_file: Option<&str>) -> Vec<u8> {
-    digest(authorities(probe, ca_file).into_iter())
+    let client = probe.tls().and_then(|(_, tls)| tls.client.clone());
+    let client = client.into_iter().flat_map(|client| [client.certificate, client.key]);
+    digest(authorities(probe, ca_file).into_iter().chain(client))
 }
 
 /// Where it says whom a probe trusts, if it speaks TLS.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// [`ServiceDiscovery`]: pingora_load_balancing::discovery::ServiceDiscovery
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
+    /// The name that it is known by, which its certificate is for; the address alone says none. Default none.
+    pub name: Option<Arc<str>>,
     /// The zone that it stands in. Default none.
     pub zone: Option<Arc<str>>,
     /// Lower numbers are asked first, 0 to 255. Default 0.

@@ -199,7 +199,7 @@ mod tests {
         let backend = |(number, words): (usize, &Vec<&str>)| {
             let mut ext = Extensions::new();
             let (priority, zone) = (words[0].parse().unwrap(), Some(words[1].into()));
-            ext.insert(Attributes { zone, priority, max_in_flight: None });
+            ext.insert(Attributes { zone, priority, ..Attributes::default() });
             Backend { addr: format!("10.0.0.{number}:80").parse().unwrap(), weight: words[2].parse().unwrap(), ext }
         };
         roster.set_members(&written.iter().enumerate().map(backend).collect::<Vec<_>>());

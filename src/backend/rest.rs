@@ -27,6 +27,8 @@ pub(super) struct Rest {
     pub(super) address: SocketAddr,
     /// The address as text, the way logs, metrics and headers show it.
     pub(super) label: String,
+    /// The name that its certificate is for, as its source says.
+    pub(super) name: ArcSwapOption<String>,
     pub(super) probes: Probes,
     pub(super) record: Mutex<Record>,
     /// Wakes whoever probes it.
@@ -59,6 +61,7 @@ impl Rest {
             draining_since: AtomicU64::default(),
             label: label(&address),
             address,
+            name: ArcSwapOption::empty(),
             probes: Probes::default(),
             record: Mutex::new(Record {
                 machine: health,

@@ -61,6 +61,11 @@ impl BackendState {
         &self.rest.label
     }
 
+    /// The name that it is known by, if its source says one.
+    pub fn name(&self) -> Option<Arc<String>> {
+        self.rest.name.load_full()
+    }
+
     /// Whether it is one of this pool's.
     #[inline]
     pub(crate) fn is_of(&self, pool: &Arc<PoolState>) -> bool {
@@ -147,6 +152,10 @@ impl BackendState {
     /// Take in what its source says of it.
     pub(super) fn configure(&self, weight: usize, attributes: &Attributes) {
         self.limit.store(work::limit(attributes.max_in_flight), Relaxed);
+        let name = attributes.name.as_deref();
+        if self.rest.name.load().as_ref().map(|known| known.as_str()) != name {
+            self.rest.name.store(name.map(|name| Arc::new(name.to_owned())));
+        }
         let mut record = self.record();
         record.drain.set_weight(weight == 0, clock::millis());
         self.decide(&record);

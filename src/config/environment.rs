@@ -9,7 +9,10 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
-use super::{BackendAddress, Config, LogPath, Mistake, Position, Source, Sticky};
+use pingora_core::tls::sign::CertifiedKey;
+use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
+
+use super::{BackendAddress, BackendTls, Config, LogPath, Mistake, Place, Position, Source, Sticky};
 
 /// How many names are looked up at a time: one dead name server must not make the check take minutes.
 const LOOKUPS: usize = 16;
@@ -29,6 +32,9 @@ pub fn environment(config: &Config) -> Vec<Mistake> {
         mistakes.push(not_usable(Position::default(), "ca_file", &message));
     }
     for pool in &config.pools {
+        if let Some(tls) = &pool.transport.tls {
+            backend_tls(tls, &format!("pools.{}.tls", pool.name), &mut mistakes);
+        }
         if let Some(sticky) = &pool.sticky
             && let Err(message) = sticky.secret()
         {
@@ -98,6 +104,56 @@ pub(crate) fn reason(e: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "no permission".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => e.to_string(),
+    }
+}
+
+/// Pingora panics over a certificate that it cannot use.
+fn shown(paths: (&Path, &Path), at: Place, key: &str, mistakes: &mut Vec<Mistake>) {
+    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(at, &format!("{key}.{which}"), message));
+    let mut readable = true;
+    for (which, path) in [("certificate", paths.0), ("key", paths.1)] {
+        if let Err(e) = fs::read(path) {
+            wrong(which, &format!("cannot read {}: {}", path.display(), reason(&e)));
+            readable = false;
+        }
+    }
+    if readable && let Err((which, message)) = pair(paths.0, paths.1) {
+        wrong(which, &message);
+    }
+}
+
+/// What is shown to backends, and whom they must be signed by.
+fn backend_tls(tls: &BackendTls, key: &str, mistakes: &mut Vec<Mistake>) {
+    if let Some(Err(message)) = tls.ca.as_ref().map(|path| authorities(&path.to_string_lossy())) {
+        mistakes.push(not_usable(tls.at, &format!("{key}.ca"), &message));
+    }
+    if let Some(client) = &tls.client {
+        shown((&client.certificate, &client.key), tls.at, key, mistakes);
+    }
+}
+
+/// Are these a certificate and its key? If not: which of the two is wrong, and how.
+fn pair(certificate: &Path, key: &Path) -> Result<(), (&'static str, String)> {
+    let mut paths = [("certificate", certificate, ""), ("key", key, "")];
+    for (which, path, text) in &mut paths {
+        *text = path.to_str().ok_or((*which, "the path is not UTF-8".to_owned()))?;
+        // Each file beside itself: the loader does not say which of two it could not parse.
+        if load_certs_and_key_files(text, text).is_err() {
+            return Err((*which, format!("{text} is not valid PEM")));
+        }
+    }
+    let [(_, _, certificate), (_, _, key)] = paths;
+    let Ok(Some((chain, private))) = load_certs_and_key_files(certificate, key) else {
+        let has_certificate = fs::read_to_string(certificate).is_ok_and(|pem| pem.contains("BEGIN CERTIFICATE"));
+        return Err(match has_certificate {
+            false => ("certificate", format!("{certificate} has no CERTIFICATE in it")),
+            true => ("key", format!("{key} has no unencrypted PRIVATE KEY in it")),
+        });
+    };
+    install_default_crypto_provider();
+    match CryptoProvider::get_default().map(|provider| CertifiedKey::from_der(chain, private, provider)) {
+        Some(Err(e)) => Err(("certificate", format!("the certificate and the key do not fit: {e}"))),
+        _ => Ok(()),
     }
 }
 

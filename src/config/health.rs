@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Extension, Place, Regex};
+use super::{ClientCertificate, Extension, Place, ProxyProtocol, Regex};
 
 /// Active probing of a pool's backends.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,10 +102,12 @@ pub struct HttpProbe {
     pub body: Option<Regex>,
     /// How many bytes of the body are looked at. Default 64 KiB.
     pub max_body: u64,
-    /// Default [`HttpProtocol::H1`].
+    /// Default: [`HttpProtocol::H2`] in a pool of `protocol: h2`, otherwise [`HttpProtocol::H1`].
     pub protocol: HttpProtocol,
-    /// Default: no TLS.
+    /// Default: as the pool's, unless another port is asked.
     pub tls: Option<ProbeTls>,
+    /// As the pool's, unless another port is asked.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl HttpProbe {
@@ -127,6 +129,7 @@ impl Default for HttpProbe {
             max_body: Self::MAX_BODY,
             protocol: HttpProtocol::H1,
             tls: None,
+            proxy_protocol: None,
         }
     }
 }
@@ -150,18 +153,22 @@ pub struct GrpcProbe {
     pub host: Option<String>,
     /// Another port of the same host to ask. Default: the backend's own.
     pub port: Option<u16>,
-    /// Default: no TLS.
+    /// Default: as the pool's, unless another port is asked.
     pub tls: Option<ProbeTls>,
+    /// As the pool's, unless another port is asked.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// How a probe speaks TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProbeTls {
     /// Whom the certificate must be for, a name or an IP address; sent as SNI if it is a name. Default: the probe's `host`
-    /// without its port. `None` only where nothing is verified.
+    /// without its port. `None`: the IP address that is asked.
     pub server_name: Option<String>,
     /// Who must have signed the certificate, as a PEM file. Default: the top level's `ca_file`, or whom the system trusts.
     pub ca: Option<PathBuf>,
+    /// What is shown to who asks who we are: the pool's. Default nothing.
+    pub client: Option<ClientCertificate>,
     /// Take any certificate. Default `false`.
     pub insecure_skip_verify: bool,
 }

@@ -35,12 +35,14 @@ mod read_route;
 mod read_server;
 mod read_timeouts;
 mod read_tls;
+mod read_transport;
 mod reader;
 mod regex;
 mod retry;
 mod route;
 mod text;
 mod timeouts;
+mod transport;
 mod units;
 mod yaml;
 
@@ -69,6 +71,7 @@ pub use retry::{Backoff, Budget, Hedge, HedgeAfter, Retry, RetryOn};
 pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};
 pub(crate) use text::nearest;
 pub use timeouts::{RouteTimeouts, Timeouts};
+pub use transport::{BackendTls, ClientCertificate, Http2, Protocol, ProxyProtocol, Transport};
 pub(crate) use units::duration;
 
 /// A whole, valid configuration.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Adaptive, Balance, Ejection, Extension, HealthCheck, Hedge, Percent, Place, Queue, Retry, Sticky, Timeouts, Zone,
+    Adaptive, Balance, Ejection, Extension, HealthCheck, Hedge, Percent, Place, Queue, Retry, Sticky, Timeouts,
+    Transport, Zone,
 };
 
 /// One pool.
@@ -16,6 +17,10 @@ pub struct Pool {
     pub name: String,
     /// Where its backends come from.
     pub source: Source,
+    /// How its backends are spoken to.
+    pub transport: Transport,
+    /// Whether grpc-web requests go to its backends as gRPC. Default `false`.
+    pub grpc_web: bool,
     /// The algorithm that picks. Default [`Balance::RoundRobin`].
     pub balance: Balance,
     /// Active probing; `None` is `health_check: off`. Default: `tcp`, every five seconds.

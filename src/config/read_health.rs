@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::map::Map;
 use super::read_probe::{grpc, http, tcp};
+use super::read_transport::Usual;
 use super::reader::Value;
 use super::units::written;
 use super::{HealthCheck, Initial, Probe};
 
 const THRESHOLD: std::ops::RangeInclusive<u16> = 1..=HealthCheck::MAX_THRESHOLD;
 
-/// Read `health_check` of a pool; `None` is `off`.
-pub(super) fn health_check(pool: &mut Map<'_>) -> Option<HealthCheck> {
+/// Read `health_check` of a pool; `None` is `off`. `usual` is what its probes take over of the pool.
+pub(super) fn health_check(pool: &mut Map<'_>, usual: &Usual) -> Option<HealthCheck> {
     let default = HealthCheck { at: pool.at.into(), ..HealthCheck::default() };
     let Some(value) = pool.get("health_check") else {
         return Some(default);
@@ -31,7 +32,7 @@ pub(super) fn health_check(pool: &mut Map<'_>) -> Option<HealthCheck> {
         rise: map.read("rise", HealthCheck::RISE, |v| v.whole(THRESHOLD)),
         fall: map.read("fall", HealthCheck::FALL, |v| v.whole(THRESHOLD)),
         initial: map.read("initial", Initial::default(), |v| v.word(&initials)),
-        probe: probe(&mut map).unwrap_or(Probe::Tcp),
+        probe: probe(&mut map, usual).unwrap_or(Probe::Tcp),
         at: value.at.into(),
     };
     Some(check)
@@ -67,18 +68,18 @@ fn times(map: &mut Map<'_>) -> (Duration, Duration, Duration) {
 }
 
 /// The one probe of `health_check`. What is no key of ours is an extension's name, unless it looks like a typo.
-fn probe(map: &mut Map<'_>) -> Option<Probe> {
+fn probe(map: &mut Map<'_>, usual: &Usual) -> Option<Probe> {
     let mut probes: Vec<(Value<'_>, Option<Probe>)> = Vec::new();
     if let Some(value) = map.get("tcp") {
         let probe = tcp(&value);
         probes.push((value, probe));
     }
     if let Some(value) = map.get("http") {
-        let probe = http(&value).map(|http| Probe::Http(Box::new(http)));
+        let probe = http(&value, usual).map(|http| Probe::Http(Box::new(http)));
         probes.push((value, probe));
     }
     if let Some(value) = map.get("grpc") {
-        let probe = grpc(&value).map(Probe::Grpc);
+        let probe = grpc(&value, usual).map(Probe::Grpc);
         probes.push((value, probe));
     }
     for (entry, value) in map.rest() {

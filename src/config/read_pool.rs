@@ -9,6 +9,7 @@ use super::read_health::health_check;
 use super::read_policy::{concurrency, limit, queue, sticky, zone};
 use super::read_retry::{hedge, retry};
 use super::read_timeouts::{header, pool_timeouts};
+use super::read_transport::{Usual, grpc_web, transport};
 use super::reader::Value;
 use super::{Backend, Balance, Percent, Pool, Position, Source, Timeouts, WhenUnavailable};
 
@@ -45,6 +46,8 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         Some(Source::Backends(backends)) if value.sink.count() == before => Some(backends),
         _ => None,
     };
+    let transport = transport(&mut map, backends);
+    let usual = Usual::of(&transport, backends);
     let max_in_flight = limit(&mut map, "max_in_flight");
     let limited = max_in_flight.is_some() || backends.is_none_or(|all| all.iter().any(|b| b.max_in_flight.is_some()));
     let timeouts = map.read("timeouts", Timeouts::default(), pool_timeouts);
@@ -53,7 +56,8 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
     let pool = Pool {
         name: name.to_owned(),
         balance: map.read("balance", Balance::default(), balance),
-        health_check: health_check(&mut map),
+        grpc_web: grpc_web(&mut map, &transport),
+        health_check: health_check(&mut map, &usual),
         when_unavailable: map.read("when_unavailable", WhenUnavailable::default(), |v| {
             v.word(&[("reject", WhenUnavailable::Reject), ("try_any", WhenUnavailable::TryAny)])
         }),
@@ -67,6 +71,7 @@ fn pool(name: &str, at: Position, value: &Value<'_>) -> Option<Pool> {
         overflow: map.read("overflow", Percent::default(), Value::percent_or_off),
         ejection: ejection(&mut map),
         hedge: hedge(&mut map, sticky.is_some(), &retry, &timeouts),
+        transport,
         sticky,
         retry,
         timeouts,

@@ -5,6 +5,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::map::Map;
+use super::read_transport::Usual;
 use super::reader::Value;
 use super::{GrpcProbe, HttpProbe, HttpProtocol, Probe, ProbeTls, Regex, address};
 
@@ -15,29 +16,36 @@ pub(super) fn tcp(value: &Value<'_>) -> Option<Probe> {
     Some(Probe::Tcp)
 }
 
-pub(super) fn http(value: &Value<'_>) -> Option<HttpProbe> {
-    let default = HttpProbe::default();
+/// `usual` is what a probe takes over of its pool.
+pub(super) fn http(value: &Value<'_>, usual: &Usual) -> Option<HttpProbe> {
+    let protocol = if usual.http2 { HttpProtocol::H2 } else { HttpProtocol::H1 };
+    let default =
+        HttpProbe { protocol, tls: usual.tls.clone(), proxy_protocol: usual.proxy_protocol, ..HttpProbe::default() };
     if value.is_null() {
+        unambiguous(value, usual);
         return Some(default);
     }
     let mut map = value.map()?;
+    let port = map.get("port").and_then(|v| v.whole(1..=u16::MAX));
     let path = map.read("path", default.path, target);
     let written = map.get("method").and_then(|v| method(&v));
     let send = map.get("send").and_then(|v| v.text("the text of a request's body")).map(str::to_owned);
-    let usual = if send.is_some() { Method::POST } else { default.method };
+    let common = if send.is_some() { Method::POST } else { default.method };
     let probe = HttpProbe {
         path,
-        method: written.unwrap_or(usual),
+        method: written.unwrap_or(common),
         headers: map.read("headers", default.headers, headers),
         send,
         expect: map.read("expect", default.expect, expect),
         host: map.get("host").and_then(|v| host(&v)),
-        port: map.get("port").and_then(|v| v.whole(1..=u16::MAX)),
+        port,
         body: map.get("body").and_then(|v| regex(&v)),
         max_body: map.read("max_body", default.max_body, Value::size),
-        protocol: map
-            .read("protocol", default.protocol, |v| v.word(&[("h1", HttpProtocol::H1), ("h2", HttpProtocol::H2)])),
-        tls: tls(&mut map),
+        protocol: map.read("protocol", if port.is_none() { default.protocol } else { HttpProtocol::H1 }, |v| {
+            v.word(&[("h1", HttpProtocol::H1), ("h2", HttpProtocol::H2)])
+        }),
+        tls: tls(&mut map, value, usual, port),
+        proxy_protocol: default.proxy_protocol.filter(|_| port.is_none()),
     };
     if probe.method == Method::HEAD
         && let Some(value) = map.get("body")
@@ -48,25 +56,47 @@ pub(super) fn http(value: &Value<'_>) -> Option<HttpProbe> {
     Some(probe)
 }
 
-pub(super) fn grpc(value: &Value<'_>) -> Option<GrpcProbe> {
+/// `usual` is what a probe takes over of its pool.
+pub(super) fn grpc(value: &Value<'_>, usual: &Usual) -> Option<GrpcProbe> {
     if value.is_null() {
-        return Some(GrpcProbe::default());
+        unambiguous(value, usual);
+        let (tls, proxy_protocol) = (usual.tls.clone(), usual.proxy_protocol);
+        return Some(GrpcProbe { tls, proxy_protocol, ..GrpcProbe::default() });
     }
     let mut map = value.map()?;
+    let port = map.get("port").and_then(|v| v.whole(1..=u16::MAX));
     let service = map.get("service").and_then(|v| v.text("the full name of a service, like shop.v1.Orders"));
     let probe = GrpcProbe {
         service: service.unwrap_or_default().to_owned(),
         host: map.get("host").and_then(|v| host(&v)),
-        port: map.get("port").and_then(|v| v.whole(1..=u16::MAX)),
-        tls: tls(&mut map),
+        port,
+        tls: tls(&mut map, value, usual, port),
+        proxy_protocol: usual.proxy_protocol.filter(|_| port.is_none()),
     };
     map.done();
     Some(probe)
 }
 
-/// `tls` of a probe, beside its `host`.
-fn tls(probe: &mut Map<'_>) -> Option<ProbeTls> {
-    let value = probe.get("tls").filter(|value| !value.is_off())?;
+/// Without `server_name`, the certificate of each backend is for its own name; a probe knows but one.
+fn unambiguous(probe: &Value<'_>, usual: &Usual) {
+    if usual.ambiguous {
+        probe.wrong(
+            "needs 'tls' of its own with server_name, or tls: off: the backends of the pool have several names, and a probe knows one",
+        );
+    }
+}
+
+/// `tls` of a probe, beside its `host`; without it that of its pool, unless another port is asked.
+fn tls(probe: &mut Map<'_>, at: &Value<'_>, usual: &Usual, port: Option<u16>) -> Option<ProbeTls> {
+    let Some(value) = probe.get("tls") else {
+        if port.is_none() {
+            unambiguous(at, usual);
+        }
+        return usual.tls.clone().filter(|_| port.is_none());
+    };
+    if value.is_off() {
+        return None;
+    }
     let mut map = value.map_or("off or a map of keys")?;
     let written = map.get("server_name");
     let name = match (&written, probe.get("host").and_then(|v| v.scalar())) {
@@ -84,11 +114,12 @@ fn tls(probe: &mut Map<'_>) -> Option<ProbeTls> {
     }
     let ca = ca.and_then(|v| v.path());
     map.done();
-    Some(ProbeTls { server_name: name, ca, insecure_skip_verify })
+    let client = usual.tls.as_ref().and_then(|tls| tls.client.clone()).filter(|_| port.is_none());
+    Some(ProbeTls { server_name: name, ca, client, insecure_skip_verify })
 }
 
 /// A name or an IP address that a certificate may be for.
-fn server_name(value: &Value<'_>) -> Option<String> {
+pub(super) fn server_name(value: &Value<'_>) -> Option<String> {
     let form = "a host name or an IP address, without a port";
     let text = value.text(form)?;
     if address::name(text).is_err() && text.parse::<std::net::IpAddr>().is_err() {

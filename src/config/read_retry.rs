@@ -69,6 +69,10 @@ fn on(value: &Value<'_>) -> Option<RetryOn> {
 }
 
 fn condition(value: &Value<'_>, on: &mut RetryOn) {
+    if let Some((_, status)) = value.scalar().and_then(|text| RetryOn::CALLS.iter().find(|(name, _)| *name == text)) {
+        on.calls.push(*status);
+        return;
+    }
     match value.scalar() {
         Some("connect") => on.connect = true,
         Some("reset") => on.reset = true,
@@ -79,7 +83,9 @@ fn condition(value: &Value<'_>, on: &mut RetryOn) {
             Some(100..400_u16) => {
                 value.wrong(format!("must be a status of a failure, 400 to 599, got {}", value.shown()));
             }
-            _ => value.must_be("connect, reset, timeout, refused_stream or a status from 400 to 599"),
+            _ => value.must_be(
+                "connect, reset, timeout, refused_stream, a status from 400 to 599 or one of gRPC, like unavailable",
+            ),
         },
     }
 }

@@ -58,18 +58,36 @@ pub struct RetryOn {
     pub refused_stream: bool,
     /// It answered with one of these, 400 to 599.
     pub statuses: Vec<u16>,
+    /// It answered a call of gRPC with one of these statuses and nothing else. Default none.
+    pub calls: Vec<u8>,
 }
 
 impl RetryOn {
     /// Nothing.
-    pub const NEVER: RetryOn =
-        RetryOn { connect: false, reset: false, timeout: false, refused_stream: false, statuses: Vec::new() };
+    pub const NEVER: RetryOn = RetryOn {
+        connect: false,
+        reset: false,
+        timeout: false,
+        refused_stream: false,
+        statuses: Vec::new(),
+        calls: Vec::new(),
+    };
+    /// The statuses of gRPC that may be in it, by their names: those that say nothing of the request itself.
+    pub const CALLS: [(&str, u8); 5] =
+        [("cancelled", 1), ("deadline_exceeded", 4), ("resource_exhausted", 8), ("internal", 13), ("unavailable", 14)];
 }
 
 /// Everything but a plain 500: that is most often the request's fault, and would be the same anywhere.
 impl Default for RetryOn {
     fn default() -> Self {
-        RetryOn { connect: true, reset: true, timeout: true, refused_stream: true, statuses: vec![502, 503, 504] }
+        RetryOn {
+            connect: true,
+            reset: true,
+            timeout: true,
+            refused_stream: true,
+            statuses: vec![502, 503, 504],
+            calls: Vec::new(),
+        }
     }
 }
 

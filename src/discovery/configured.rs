@@ -72,7 +72,12 @@ fn unix(path: &Path) -> Result<SocketAddr> {
 
 fn discovered(addr: SocketAddr, backend: &config::Backend) -> Backend {
     let mut ext = Extensions::new();
+    let name = match &backend.address {
+        BackendAddress::Name(name, _) => Some(Arc::from(name.as_str())),
+        BackendAddress::Ip(_) | BackendAddress::Unix(_) => None,
+    };
     ext.insert(Attributes {
+        name,
         zone: backend.zone.as_deref().map(Arc::from),
         priority: backend.priority,
         max_in_flight: backend.max_in_flight,

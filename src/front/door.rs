@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use log::debug;
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
@@ -25,6 +25,7 @@ use super::downstream::{Downstream, End};
 use super::http2::Http2;
 use super::rules::Rules;
 use super::streams::Streams;
+use super::tls::Acceptor;
 use super::{Front, patience, proxied, refusal};
 use crate::proxy::{Connection, Phase};
 use crate::reason::Reason;
@@ -54,7 +55,17 @@ impl Door {
 
 #[async_trait]
 impl ServerApp for Door {
+    /// In a task of its own: pingora's has room for a handshake of TLS, which a waiting connection would hold all its life.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let (door, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move { door.serve(stream, &shutdown).await });
+        None
+    }
+}
+
+/// What most connections never come to is boxed, here: it would be part of what each of them holds while it waits.
+impl Door {
+    async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
         let _counted = self.front.traffic.connection();
         let rules = self.rules.load_full();
         let most = self.front.generation.load().limits.max_connections;
@@ -67,30 +78,36 @@ impl ServerApp for Door {
             Ok(stream) => stream,
             Err(e) => {
                 debug!("a connection without a PROXY header: {e}");
-                self.front.note(None, b"", Reason::BadRequest, Duration::ZERO);
-                return None;
+                return self.front.note(None, b"", Reason::BadRequest, Duration::ZERO);
             }
         };
         if let Err(reason) = self.admit(&stream, &mut counted) {
             return self.refuse(stream, &rules, reason).await;
         }
-        let (stream, terms) = self.secured(stream, &rules).await?;
+        let secured = match &rules.tls {
+            None => Some((stream, rules.terms(None))),
+            Some(tls) => Box::pin(self.secured(stream, tls, &rules)).await,
+        };
+        let Some((stream, terms)) = secured else { return };
+        let h2c = rules.h2c;
+        drop(rules);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            self.serve_http2(stream, BytesMut::new(), terms, shutdown).await;
-            return None;
+            return Box::pin(self.serve_http2(stream, BytesMut::new(), terms, shutdown)).await;
         }
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
-        let served = self.serve_http1(downstream, rules.h2c, shutdown, &connection);
-        let served = Terms::around(terms.clone(), Arc::clone(&connection).around(served));
-        let (stream, ahead) = unless_nothing_comes(served, &connection).await??.into_parts();
-        drop(connection);
-        self.serve_http2(stream, ahead, terms, shutdown).await;
-        None
+        let http2 = {
+            let served = self.serve_http1(downstream, h2c, shutdown, &connection);
+            let served = pin!(Terms::around(terms.clone(), Arc::clone(&connection).around(served)));
+            unless_nothing_comes(served, &connection).await
+        };
+        if let Some(Some(http2)) = http2 {
+            drop(connection);
+            let (stream, ahead) = http2.into_parts();
+            Box::pin(self.serve_http2(stream, ahead, terms, shutdown)).await;
+        }
     }
-}
 
-impl Door {
     /// The connection of the client itself, where a proxy says whose it is.
     async fn introduced(&self, stream: Stream, rules: &Rules) -> io::Result<Stream> {
         let introduces = |peer: IpAddr| rules.proxies.iter().any(|net| net.contains(&peer));
@@ -98,7 +115,7 @@ impl Door {
             return Ok(stream);
         }
         let patience = self.front.generation.load().limits.header_timeout;
-        timeout(patience, proxied::read(stream)).await?
+        Box::pin(timeout(patience, proxied::read(stream))).await?
     }
 
     /// Whether the client may have another connection.
@@ -114,17 +131,15 @@ impl Door {
     }
 
     /// Turn a connection away. Whoever is about to speak TLS could not read an answer, and gets none.
-    async fn refuse(&self, stream: Stream, rules: &Rules, reason: Reason) -> Option<Stream> {
+    async fn refuse(&self, stream: Stream, rules: &Rules, reason: Reason) {
         self.front.note(peer(&stream), b"", reason, Duration::ZERO);
         if rules.tls.is_none() {
-            farewell(stream, reason).await;
+            Box::pin(farewell(stream, reason)).await;
         }
-        None
     }
 
     /// The connection after the handshake, if there is to be one, and what is true of all that comes on it.
-    async fn secured(&self, stream: Stream, rules: &Rules) -> Option<(Stream, Option<Arc<Terms>>)> {
-        let Some(tls) = &rules.tls else { return Some((stream, rules.terms(None))) };
+    async fn secured(&self, stream: Stream, tls: &Acceptor, rules: &Rules) -> Option<(Stream, Option<Arc<Terms>>)> {
         let limit = self.front.generation.load().limits.handshake_timeout;
         let mut phase = self.phase.clone();
         let (stream, shown) = tokio::select! {
@@ -154,23 +169,34 @@ impl Door {
                 Err(End::Refused(reason)) => {
                     let client = peer(downstream.stream());
                     self.front.note(client, downstream.came(), reason, began.elapsed());
-                    farewell(downstream.into_parts().0, reason).await;
+                    Box::pin(farewell(downstream.into_parts().0, reason)).await;
                     return None;
                 }
             };
             h2c = false;
-            let mut session = ServerSession::new_http1(downstream);
-            session.set_pipelined_prefix(header);
-            // The time is ours to measure; the rest says that there may be a next request.
-            session.set_keepalive((connection.phase() == Phase::Open).then_some(0));
-            if let Some(most) = &mut most {
-                *most -= 1;
-                session.set_keepalive_reuses_remaining(Some(u32::try_from(*most).unwrap_or(u32::MAX)));
-            }
-            let reused = self.front.proxy.process_new_http(session, shutdown).await?;
+            most = most.map(|most| most - 1);
+            let keep = connection.phase() == Phase::Open;
+            let reused = self.serve_request(downstream, header, (keep, most), shutdown).await?;
             connection.rest();
             downstream = Downstream::again(reused.consume().0)?;
         }
+    }
+
+    /// Not an `async fn`, so that nothing of a request is held between two of them. `keep` says whether there may be a next
+    /// one, and how many.
+    fn serve_request<'a>(
+        &'a self,
+        downstream: Box<Downstream>,
+        header: BytesMut,
+        (keep, most): (bool, Option<u64>),
+        shutdown: &'a ShutdownWatch,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<'a> {
+        let mut session = ServerSession::new_http1(downstream);
+        session.set_pipelined_prefix(header);
+        // No time: that is ours to measure.
+        session.set_keepalive(keep.then_some(0));
+        session.set_keepalive_reuses_remaining(most.map(|most| u32::try_from(most).unwrap_or(u32::MAX)));
+        self.front.proxy.process_new_http(session, shutdown)
     }
 
     /// Streams beside each other, by pingora's own loop.
@@ -215,8 +241,8 @@ async fn nothing_comes(connection: &Connection) {
 }
 
 /// Serve a connection until it ends, or is to be closed because nothing comes.
-async fn unless_nothing_comes<T>(served: impl Future<Output = T>, connection: &Connection) -> Option<T> {
-    let (mut served, mut silent) = (pin!(served), pin!(nothing_comes(connection)));
+async fn unless_nothing_comes<T>(mut served: Pin<&mut impl Future<Output = T>>, connection: &Connection) -> Option<T> {
+    let mut silent = pin!(nothing_comes(connection));
     let mut waits = false;
     poll_fn(|context| {
         if let Poll::Ready(served) = served.as_mut().poll(context) {

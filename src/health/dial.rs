@@ -10,17 +10,20 @@ use pingora_core::protocols::l4::stream::Stream as Socket;
 use pingora_core::protocols::tls::client::handshake;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::tls::{
-    TlsConnector, install_default_crypto_provider, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+    TlsConnector, install_default_crypto_provider, load_ca_file_into_store, load_certs_and_key_files,
+    load_platform_certs_incl_env_into_store,
 };
 use pingora_core::{BError, Error, ErrorType, OrErr, Result};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{HttpProtocol, ProbeTls};
+use crate::config::{ClientCertificate, HttpProtocol, ProbeTls, ProxyProtocol};
+use crate::proxy_header;
 
 /// Whom probes over TLS trust unless they say otherwise. Loaded when the first one asks, once for all of them.
 #[derive(Default)]
@@ -33,6 +36,20 @@ impl Trust {
     /// The authorities in a PEM file; `None`: the system's, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     pub fn new(ca_file: Option<&str>) -> Self {
         Trust { ca_file: ca_file.map(str::to_owned), store: OnceLock::new() }
+    }
+
+    /// Whether there is anybody to trust.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn usable(&self) -> Result<(), String> {
+        match self.store()?.is_empty() {
+            true => {
+                Err("this system trusts no authority; install some, or name yours in 'ca' or the top level's 'ca_file'"
+                    .to_owned())
+            }
+            false => Ok(()),
+        }
     }
 
     fn store(&self) -> Result<Arc<RootCertStore>, String> {
@@ -61,11 +78,13 @@ pub(super) struct Dial {
     port: Option<u16>,
     tls: Option<Tls>,
     protocol: HttpProtocol,
+    /// What each connection begins with.
+    header: Option<Vec<u8>>,
 }
 
 struct Tls {
     connector: TlsConnector,
-    /// `None` where nothing is verified.
+    /// `None`: the IP address that is asked.
     server_name: Option<String>,
 }
 
@@ -76,13 +95,16 @@ impl Dial {
         port: Option<u16>,
         tls: Option<&ProbeTls>,
         protocol: HttpProtocol,
+        announced: Option<ProxyProtocol>,
         trust: &Trust,
     ) -> Result<Self, String> {
         let tls = tls.map(|tls| {
             let connector = TlsConnector::from(Arc::new(client(tls, protocol, trust)?));
             Ok::<_, String>(Tls { connector, server_name: tls.server_name.clone() })
         });
-        Ok(Dial { port, tls: tls.transpose()?, protocol })
+        // Of nobody: it is us who ask.
+        let header = announced.map(|version| proxy_header::encode(version, None));
+        Ok(Dial { port, tls: tls.transpose()?, protocol, header })
     }
 
     pub(super) fn scheme(&self) -> &'static str {
@@ -90,7 +112,11 @@ impl Dial {
     }
 
     pub(super) async fn connect(&self, target: &SocketAddr) -> Result<Stream> {
-        let socket = self.socket(target).await?;
+        let mut socket = self.socket(target).await?;
+        if let Some(header) = &self.header {
+            socket.write_all(header).await.or_err(ErrorType::ConnectError, "cannot send the PROXY header")?;
+            socket.flush().await.or_err(ErrorType::ConnectError, "cannot send the PROXY header")?;
+        }
         let Some(tls) = &self.tls else {
             return Ok(Box::new(socket));
         };
@@ -143,7 +169,13 @@ fn client(tls: &ProbeTls, protocol: HttpProtocol, trust: &Trust) -> Result<Clien
             None => trust.store()?,
         })
     };
-    let mut client = builder.with_no_client_auth();
+    let mut client = match &tls.client {
+        Some(shown) => {
+            let (chain, key) = certificate(shown)?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
+        }
+        None => builder.with_no_client_auth(),
+    };
     // A session that is resumed is not verified again: a certificate that has expired would go unnoticed.
     client.resumption = Resumption::disabled();
     client.alpn_protocols = match protocol {
@@ -151,6 +183,14 @@ fn client(tls: &ProbeTls, protocol: HttpProtocol, trust: &Trust) -> Result<Clien
         HttpProtocol::H2 => vec![b"h2".to_vec()],
     };
     Ok(client)
+}
+
+type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn certificate(files: &ClientCertificate) -> Result<Shown, String> {
+    let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+    let loaded = load_certs_and_key_files(&certificate, &key).map_err(|e| e.root_cause().to_string())?;
+    loaded.ok_or_else(|| format!("{certificate} and {key} are no certificate and key"))
 }
 
 /// Takes any certificate, for `insecure_skip_verify`. That its owner has the key to it is still verified.

@@ -64,7 +64,7 @@ impl GrpcCheck {
     /// Authorities that cannot be loaded; never without TLS.
     pub fn new(probe: &GrpcProbe, trust: &Trust) -> Result<Self, String> {
         Ok(GrpcCheck {
-            dial: Dial::new(probe.port, probe.tls.as_ref(), HttpProtocol::H2, trust)?,
+            dial: Dial::new(probe.port, probe.tls.as_ref(), HttpProtocol::H2, probe.proxy_protocol, trust)?,
             host: probe.host.clone(),
             message: framed(&probe.service),
         })

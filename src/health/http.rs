@@ -29,7 +29,7 @@ impl HttpCheck {
     /// Authorities that cannot be loaded; never without TLS.
     pub fn new(probe: &HttpProbe, trust: &Trust) -> Result<Self, String> {
         Ok(HttpCheck {
-            dial: Dial::new(probe.port, probe.tls.as_ref(), probe.protocol, trust)?,
+            dial: Dial::new(probe.port, probe.tls.as_ref(), probe.protocol, probe.proxy_protocol, trust)?,
             send: Bytes::from(probe.send.clone().unwrap_or_default()),
             max_body: usize::try_from(probe.max_body).unwrap_or(usize::MAX),
             probe: probe.clone(),

@@ -8,6 +8,8 @@ mod process;
 mod scraped;
 mod tls;
 
+use std::sync::OnceLock;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
@@ -26,6 +28,10 @@ const DURATION_BUCKETS: [f64; 14] =
 /// The `code` label: the class of the status. 499 is apart, for it is nobody's answer.
 const CODE_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
+/// gRPC has so many statuses, from 0.
+const GRPC_STATUSES: usize = 17;
+const GRPC_UNKNOWN: usize = 2;
+
 /// The families whose handles requests hold.
 pub struct Metrics {
     registry: Registry,
@@ -35,6 +41,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
     hedges: IntCounterVec,
+    calls: IntCounterVec,
     process: ProcessMetrics,
     tls: TlsMetrics,
 }
@@ -47,6 +54,10 @@ pub struct PoolMetrics {
     retries: IntCounter,
     retries_denied: [IntCounter; RetryDenied::ALL.len()],
     hedges: [IntCounter; Hedged::ALL.len()],
+    /// Of a pool that has had a call of gRPC.
+    calls: OnceLock<[IntCounter; GRPC_STATUSES]>,
+    all_calls: IntCounterVec,
+    name: String,
 }
 
 impl Metrics {
@@ -88,6 +99,10 @@ impl Metrics {
                 Opts::new("evenkeel_hedges_total", "Second attempts beside a slow first, by whose answer came first."),
                 &["pool", "result"],
             )?,
+            calls: IntCounterVec::new(
+                Opts::new("evenkeel_grpc_calls_total", "Calls of gRPC that have ended, by their status."),
+                &["pool", "grpc_status"],
+            )?,
             process: ProcessMetrics::new(&registry)?,
             tls: TlsMetrics::new(&registry)?,
             registry,
@@ -98,6 +113,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.retries.clone()))?;
         metrics.registry.register(Box::new(metrics.retries_denied.clone()))?;
         metrics.registry.register(Box::new(metrics.hedges.clone()))?;
+        metrics.registry.register(Box::new(metrics.calls.clone()))?;
         Ok(metrics)
     }
 
@@ -110,6 +126,9 @@ impl Metrics {
             retries: self.retries.with_label_values(&[name]),
             retries_denied: RetryDenied::ALL.map(|why| self.retries_denied.with_label_values(&[name, why.as_str()])),
             hedges: Hedged::ALL.map(|result| self.hedges.with_label_values(&[name, result.as_str()])),
+            calls: OnceLock::new(),
+            all_calls: self.calls.clone(),
+            name: name.to_owned(),
         }
     }
 
@@ -129,6 +148,9 @@ impl Metrics {
         }
         for result in Hedged::ALL {
             let _ = self.hedges.remove_label_values(&[name, result.as_str()]);
+        }
+        for status in 0..GRPC_STATUSES {
+            let _ = self.calls.remove_label_values(&[name, &status.to_string()]);
         }
     }
 
@@ -176,6 +198,13 @@ impl PoolMetrics {
     /// Count a second attempt that was not made.
     pub(crate) fn retry_denied(&self, why: RetryDenied) {
         self.retries_denied[why as usize].inc();
+    }
+
+    /// Count a call of gRPC that has ended with this status; without one its end is unknown.
+    pub(crate) fn call(&self, status: Option<u8>) {
+        let of = |status: usize| self.all_calls.with_label_values(&[&self.name, &status.to_string()]);
+        let calls = self.calls.get_or_init(|| std::array::from_fn(of));
+        calls[status.map(usize::from).filter(|status| *status < GRPC_STATUSES).unwrap_or(GRPC_UNKNOWN)].inc();
     }
 
     /// Count a hedge.

@@ -16,6 +16,7 @@ use super::prober::{Checking, Timing};
 use super::refresh::Refreshes;
 use super::retries::Retries;
 use super::sticky::{Secret, Stickiness};
+use super::transport::Transport;
 use super::{Pool, Retry, Timeouts};
 use crate::backend::{Health, Policy, PoolState, RAMP_STEPS, Roster, Thresholds};
 use crate::config::{Ejection, HealthCheck, Hedge, Initial, KeySource, Queue, Sticky};
@@ -44,6 +45,8 @@ pub struct PoolBuilder {
     hedge: Option<Hedge>,
     timeouts: Timeouts,
     deadline_header: Option<HeaderName>,
+    transport: Transport,
+    grpc_web: bool,
     predecessor: Option<Arc<Pool>>,
 }
 
@@ -66,6 +69,8 @@ impl PoolBuilder {
             hedge: None,
             timeouts: Timeouts::default(),
             deadline_header: None,
+            transport: Transport::default(),
+            grpc_web: false,
             predecessor: None,
         }
     }
@@ -158,6 +163,20 @@ impl PoolBuilder {
         self
     }
 
+    /// Speak to the backends in this way. Default: plain HTTP/1.1.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Pass grpc-web requests on as gRPC, and what answers them as grpc-web; the backends must be asked in HTTP/2. Default: not.
+    #[must_use]
+    pub fn grpc_web(mut self, on: bool) -> Self {
+        self.grpc_web = on;
+        self
+    }
+
     /// Tell backends in this header how many milliseconds a request has left. Default: not.
     #[must_use]
     pub fn deadline_header(mut self, header: HeaderName) -> Self {
@@ -237,7 +256,9 @@ impl PoolBuilder {
             retries: retries(&self.retry, before),
             retry: self.retry,
             hedge: self.hedge,
-            peer: peer(&self.timeouts),
+            peer: peer(&self.timeouts, &self.transport),
+            transport: self.transport,
+            grpc_web: self.grpc_web,
             timeouts: self.timeouts,
             deadline_header: self.deadline_header,
             check: self.check.map(|(check, settings)| checking(check, &settings)),
@@ -274,7 +295,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     user_timeout: Duration::ZERO,
 };
 
-fn peer(timeouts: &Timeouts) -> HttpPeer {
+fn peer(timeouts: &Timeouts, transport: &Transport) -> HttpPeer {
     let placeholder = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     let mut peer = HttpPeer::new(placeholder, false, String::new());
     // Pingora's default for every one of these is to wait for ever.
@@ -285,5 +306,6 @@ fn peer(timeouts: &Timeouts) -> HttpPeer {
     options.write_timeout = Some(timeouts.write);
     options.idle_timeout = Some(timeouts.idle);
     options.tcp_keepalive = Some(KEEPALIVE);
+    transport.prepare(&mut peer);
     peer
 }

@@ -110,7 +110,12 @@ impl<'a> World<'a> {
         let mut ext = Extensions::new();
         if self.policies {
             let zone = Some(if number.is_multiple_of(3) { "a" } else { "b" }.into());
-            ext.insert(Attributes { zone, priority: number % 2, max_in_flight: Some(u32::from(number % 4) + 1) });
+            ext.insert(Attributes {
+                zone,
+                priority: number % 2,
+                max_in_flight: Some(u32::from(number % 4) + 1),
+                ..Attributes::default()
+            });
         }
         let mut backends = self.source.0.lock().unwrap();
         backends.retain(|backend| backend.addr != addr);

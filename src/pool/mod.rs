@@ -11,6 +11,7 @@ mod budget;
 mod builder;
 mod connections;
 mod drain;
+mod introduce;
 #[cfg(test)]
 mod invariants;
 mod keepers;
@@ -24,6 +25,7 @@ mod rhythm;
 mod saved;
 mod service;
 mod sticky;
+mod transport;
 mod watchdog;
 
 use std::sync::Arc;
@@ -33,9 +35,10 @@ use http::HeaderName;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::backend::{Lease, Roster};
-use crate::config::{Ejection, Hedge, KeySource, Queue, Retry, Timeouts};
+use crate::config::{Ejection, Hedge, KeySource, Protocol, Queue, Retry, Timeouts};
 use crate::health::Check;
 use crate::metrics::{PoolMetrics, RetryDenied};
+use crate::proxy_header::Ends;
 use balancer::Balancer;
 use connections::Connections;
 use prober::Checking;
@@ -52,6 +55,7 @@ pub(crate) use service::FIRST_ROUND;
 pub use service::PoolService;
 pub use sticky::{Secret, Stickiness};
 pub(crate) use sticky::{bytes_of_process, go_on_with};
+pub use transport::Transport;
 pub use watchdog::Overdue;
 
 /// A set of backends, and how to choose among them.
@@ -73,6 +77,8 @@ pub struct Pool {
     deadline_header: Option<HeaderName>,
     /// Everything that is alike in the peers of this pool; each attempt copies it and puts its address in.
     peer: HttpPeer,
+    transport: Transport,
+    grpc_web: bool,
     check: Option<Checking>,
     /// How often to ask discovery; `None` asks once.
     rediscover: Option<Duration>,
@@ -165,6 +171,7 @@ impl Pool {
     pub fn peer(&self, lease: &Lease, timeouts: &Timeouts, left: Duration) -> Box<HttpPeer> {
         let mut peer = Box::new(self.peer.clone());
         peer._address = lease.backend().address().clone();
+        self.transport.address(&mut peer, lease.backend());
         if let Some(connections) = &self.connections {
             connections.watch(&mut peer);
         }
@@ -176,6 +183,34 @@ impl Pool {
             options.total_connection_timeout = Some(left);
         }
         peer
+    }
+
+    /// Tell the backend of `peer`, if it is to know, whose connection a request came on.
+    #[inline]
+    pub(crate) fn introduce(&self, peer: &mut HttpPeer, ends: impl FnOnce() -> Ends) {
+        if let Some(version) = self.transport.proxy_protocol {
+            introduce::introduce(peer, version, ends());
+        }
+    }
+
+    /// Ask the backend of `peer` in HTTP/1.1, if it may be asked in that.
+    pub(crate) fn in_http1(&self, peer: &mut HttpPeer) {
+        self.transport.in_http1(peer);
+    }
+
+    /// Which HTTP its backends are asked in.
+    pub fn protocol(&self) -> Protocol {
+        self.transport.protocol
+    }
+
+    /// `http` or `https`, as its backends are asked.
+    pub fn scheme(&self) -> &'static str {
+        self.transport.scheme()
+    }
+
+    /// Whether grpc-web requests go to its backends as gRPC.
+    pub fn grpc_web(&self) -> bool {
+        self.grpc_web
     }
 
     /// How many connections to its backends are open, where `max_connections` limits them.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use log::{Level, log};
 use pingora::http::ResponseHeader;
-use pingora_core::Error;
+use pingora_core::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use super::exchange::Exchange;
@@ -53,11 +53,13 @@ impl Exchange {
         let reason = failure::of_connect(&error.etype);
         // Our own limit: the backend knows nothing of it, and another would meet it, too.
         let limited = reason == Reason::ConnectionLimit;
+        // A kept connection of HTTP/2 that has ended shows it when it is to be used. None of these comes of making one.
+        let stale = error.etype == ErrorType::H2Error;
         self.end_failed_attempt(&Failed {
             reason,
             trouble: Trouble::Connect,
-            outcome: if limited { Outcome::Cancelled } else { Outcome::Failed(Failure::Connect) },
-            stale: false,
+            outcome: if limited || stale { Outcome::Cancelled } else { Outcome::Failed(Failure::Connect) },
+            stale,
             // Nothing was sent: safe whatever the method.
             safe: !limited,
             last: true,
@@ -69,7 +71,7 @@ impl Exchange {
     /// The attempt under way broke off with this error: whether another follows.
     pub(super) fn end_broken_attempt(&mut self, session: &Session, error: &Error, reused: bool) -> bool {
         let broken = broken(session);
-        let (trouble, reason) = (Trouble::of(error), failure::of_backend(&error.etype));
+        let (trouble, reason) = (Trouble::of(error), failure::of_broken(error));
         let soon = self.ctx.attempt.started.is_some_and(|at| at.elapsed() <= STALE_WITHIN);
         let stale = soon && retry::stale(error, reused, &broken);
         self.end_failed_attempt(&Failed {
@@ -87,7 +89,7 @@ impl Exchange {
     /// Whether another attempt follows on this response of the attempt under way, which has ended then.
     pub(super) fn end_refused_attempt(&mut self, session: &Session, header: &ResponseHeader, outcome: Outcome) -> bool {
         let status = header.status.as_u16();
-        let trouble = Trouble::Status(status);
+        let trouble = self.ctx.grpc_status.map_or(Trouble::Status(status), Trouble::Call);
         // Of a leg, the request decides.
         let wanted = self.leg.is_none() && self.ctx.pool.as_ref().is_some_and(|pool| trouble.wanted(&pool.retry().on));
         if !wanted || !trouble.allows(&session.req_header().method, self.resends_all(), &broken(session)) {
@@ -101,7 +103,7 @@ impl Exchange {
             safe: true,
             last: true,
             retry_after: retry::retry_after(&header.headers, Utc::now()),
-            text: &status,
+            text: &trouble,
         };
         let (Some(pool), Some(lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
@@ -263,7 +265,7 @@ impl Exchange {
             Some(session) if others => Some(self.lease_now(session, pool)?),
             _ => None,
         };
-        let free = failed.trouble == Trouble::Connect;
+        let free = failed.trouble.unseen();
         match permit {
             Some(_) => pool.spend_on_retry(free).ok()?,
             None => *permit = Some(pool.permit_retry(free).ok()?),

@@ -1,5 +1,6 @@
 //! The attempts of a request: how long it may take, whom to ask.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::connection;
 use super::exchange::{Exchange, has_left, presented};
 use super::key;
 use crate::backend::Lease;
-use crate::config::Timeouts;
+use crate::config::{Protocol, Timeouts};
 use crate::ctx::Attempt;
 use crate::pool::{Pick, Pool, Unavailable};
 use crate::reason::Reason;
@@ -62,6 +63,9 @@ impl Exchange {
             self.reserved = Some(lease);
         }
         if session.is_upgrade_req() {
+            if pool.protocol() == Protocol::H2 {
+                return Err(Reason::NoUpgrade);
+            }
             session.set_read_timeout(Some(self.timeouts(pool).tunnel));
         }
         Ok(())
@@ -82,8 +86,9 @@ impl Exchange {
         let (request_left, limit) = (left, pool.retry().per_try_timeout.filter(|_| self.leg.is_none()));
         let left = limit.map_or(left, |limit| left.min(limit)).max(Duration::from_millis(1));
         let mut peer = pool.peer(&lease, self.timeouts(&pool), left);
+        pool.introduce(&mut peer, || ends(session, self.ctx.client));
         if self.needs_fresh_connection() {
-            peer.group_key = FRESH_GROUP.fetch_add(1, Relaxed);
+            peer.group_key = peer.group_key.wrapping_add(FRESH_GROUP.fetch_add(1, Relaxed));
             peer.options.idle_timeout = Some(FRESH_IDLE);
         }
         if self.leg.is_none() {
@@ -92,6 +97,7 @@ impl Exchange {
         if session.is_upgrade_req() {
             // Pingora has one timeout for the answer and for the tunnel after it.
             peer.options.read_timeout = Some(self.timeouts(&pool).tunnel);
+            pool.in_http1(&mut peer);
         }
         self.begin_attempt(&pool, Some(lease), now);
         Ok(peer)
@@ -156,6 +162,17 @@ impl Exchange {
         self.ctx.lease = lease;
         self.ctx.attempt = Attempt { number, started: Some(now), ..Attempt::default() };
     }
+}
+
+/// The two ends of the connection that a request came on, as a backend is told: where a proxy that is trusted says for whom it
+/// asks, it is that one who counts, whose port nobody knows.
+fn ends(session: &Session, client: Option<IpAddr>) -> Option<(SocketAddr, SocketAddr)> {
+    let downstream = session.as_downstream();
+    let (mut from, to) = (*downstream.client_addr()?.as_inet()?, *downstream.server_addr()?.as_inet()?);
+    if let Some(client) = client.filter(|client| client.to_canonical() != from.ip().to_canonical()) {
+        from = SocketAddr::new(client, 0);
+    }
+    Some((from, to))
 }
 
 fn reason(unavailable: Unavailable) -> Reason {

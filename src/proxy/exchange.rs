@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 use pingora::http::RequestHeader;
+use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, key, request};
+use super::{deadline, failure, forwarded, grpc, key, request};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::ctx::Ctx;
@@ -43,6 +44,12 @@ pub struct Exchange {
     /// What it is, if it is only one of the attempts of a request.
     pub(super) leg: Option<Role>,
     pub(super) upgrade: Upgrade,
+    /// The status of what we answered; the client of a call is told 200, and one of gRPC.
+    pub(super) meant: Option<u16>,
+    /// The client has been told to send its body.
+    pub(super) continued: bool,
+    /// How far a grpc-web answer has been made of one of gRPC.
+    pub(super) grpc_web: GrpcWebCtx,
 }
 
 impl Drop for Exchange {
@@ -69,6 +76,9 @@ impl Exchange {
             again: false,
             leg: None,
             upgrade: Upgrade::None,
+            meant: None,
+            continued: false,
+            grpc_web: GrpcWebCtx::Disabled,
         }
     }
 
@@ -94,6 +104,7 @@ impl Exchange {
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
         let headers = &session.req_header().headers;
+        self.ctx.grpc = grpc::is_call(session.req_header());
         forwarded::identify(&mut self.ctx, peer_address(session), headers, &self.generation.trusted_proxies);
     }
 
@@ -149,6 +160,7 @@ impl Exchange {
     /// Answer with a refusal; the connection lives on.
     pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
         self.ctx.reason = Some(reason);
+        self.meant = Some(reason.status());
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         failure::answer(session, reason.status(), reason).await?;
         Ok(true)
@@ -190,7 +202,13 @@ impl Exchange {
         };
         let elapsed = self.ctx.elapsed();
         let pool = self.ctx.pool.as_ref().map_or(&self.generation.unrouted, |pool| &pool.metrics);
-        pool.request(status, elapsed.as_secs_f64());
+        let meant = self.meant.filter(|_| self.ctx.grpc && status == 200);
+        pool.request(meant.unwrap_or(status), elapsed.as_secs_f64());
+        if self.ctx.grpc {
+            let ours = self.ctx.reason.map(|reason| grpc::status_of(reason, meant.unwrap_or(reason.status())));
+            self.ctx.grpc_status = ours.or(self.ctx.grpc_status);
+            pool.call(self.ctx.grpc_status);
+        }
         if let Some(reason) = self.ctx.reason {
             pool.failure(reason);
         }

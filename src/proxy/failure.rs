@@ -1,12 +1,15 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use log::{debug, warn};
+use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use tokio::time::timeout;
 
 use super::connection;
 use super::exchange::{DRAIN_REFUSED, Exchange};
+use super::grpc;
 use crate::backend::Failure;
 use crate::filter::respond;
 use crate::pool::CONNECTION_LIMIT;
@@ -29,7 +32,7 @@ pub(super) fn classify(error: &Error) -> (Reason, u16) {
         return (reason, status);
     }
     let reason = match error.esource {
-        ErrorSource::Upstream => of_backend(&error.etype),
+        ErrorSource::Upstream => of_broken(error),
         ErrorSource::Downstream => of_client(&error.etype),
         ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
     };
@@ -50,6 +53,7 @@ pub(super) fn of_backend(kind: &ErrorType) -> Reason {
     match kind {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::BackendTimeout,
         limit if *limit == CONNECTION_LIMIT => Reason::ConnectionLimit,
+        silent if *silent == PING_TIMEDOUT => Reason::BackendClosed,
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Reason::BackendClosed,
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout
@@ -63,6 +67,18 @@ pub(super) fn of_backend(kind: &ErrorType) -> Reason {
         | ErrorType::InvalidCert => of_connect(kind),
         _ => Reason::BackendProtocol,
     }
+}
+
+/// The same, where HTTP/2 has but one kind of error for whatever goes wrong: a backend that ends a stream or a connection has said
+/// so, which is no fault of its HTTP.
+pub(super) fn of_broken(error: &Error) -> Reason {
+    if ended_by_backend(error) { Reason::BackendClosed } else { of_backend(&error.etype) }
+}
+
+/// Whether the backend has reset the stream or closed the connection, in HTTP/2.
+pub(super) fn ended_by_backend(error: &Error) -> bool {
+    let h2 = (error.etype == ErrorType::H2Error).then(|| error.root_cause().downcast_ref::<h2::Error>()).flatten();
+    h2.is_some_and(|e| e.is_remote() || e.is_io())
 }
 
 /// What a backend did wrong, by the reason that it is for the request.
@@ -111,6 +127,7 @@ impl Exchange {
             session.set_keepalive(None);
         }
         self.ctx.reason = Some(reason);
+        self.meant = Some(status);
         if reason == Reason::Internal {
             warn!("{reason}: {error}");
         }
@@ -134,6 +151,18 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     if reason == Reason::ClientGone || response_started(session) {
         return Ok(0);
     }
+    let told = match grpc::is_call(session.req_header()) {
+        true => fail_call(session, status, reason).await,
+        false => say(session, status, reason).await,
+    };
+    if session.req_header().version == Version::HTTP_2 {
+        // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
+        let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
+    }
+    told
+}
+
+async fn say(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
     let mut headers = vec![(REASON_HEADER, reason.as_str())];
@@ -145,6 +174,13 @@ pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -
     }
     respond(session, code, &headers, &text).await?;
     Ok(code.as_u16())
+}
+
+/// The same for a call of gRPC, whose client looks for a status of gRPC.
+async fn fail_call(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
+    let headers = [("grpc-message", reason.as_str()), (REASON_HEADER, reason.as_str())];
+    grpc::respond(session, grpc::status_of(reason, status), &headers).await?;
+    Ok(StatusCode::OK.as_u16())
 }
 
 #[cfg(test)]

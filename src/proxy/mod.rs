@@ -10,7 +10,9 @@ mod exchange;
 mod failure;
 mod forwarded;
 mod generation;
+mod grpc;
 mod hedge;
+mod http10;
 mod key;
 mod leg;
 mod race;
@@ -19,6 +21,7 @@ mod relay;
 mod request;
 mod response;
 mod retry;
+mod translate;
 mod upgrade;
 
 use std::sync::Arc;
@@ -27,7 +30,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -119,14 +122,16 @@ impl ProxyHttp for Proxy {
         }
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
-        exchange.still_served()?;
+        // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
+        exchange.still_served().map_err(|e| e.into_down())?;
         // A further attempt is given all of it again.
         let given = &mut exchange.ctx.attempt.body;
         *given += body.len() as u64;
         exchange.ctx.body_received = exchange.ctx.body_received.max(*given);
         match exchange.generation.limits.max_body_size {
             Some(limit) if exchange.ctx.body_received > limit => {
-                Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
+                let error = Error::explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size");
+                Err(error.into_down())
             }
             _ => Ok(()),
         }
@@ -178,13 +183,12 @@ impl ProxyHttp for Proxy {
         let received = session.req_header();
         forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
         forwarded::tell_certificate(upstream_request, &exchange.ctx)?;
-        if received.version == Version::HTTP_2 {
-            request::join_cookies(upstream_request)?;
-        } else {
-            request::to_origin_form(upstream_request)?;
-        }
-        if !session.is_upgrade_req() && exchange.ctx.pool.as_ref().is_some_and(|pool| pool.wants_connection()) {
-            upstream_request.insert_header(header::CONNECTION, "close")?;
+        if let Some(pool) = &exchange.ctx.pool {
+            let address = exchange.ctx.lease.as_ref().map_or("", |lease| lease.backend().label());
+            translate::translate(session, upstream_request, pool, address, &mut exchange.continued).await?;
+            if pool.grpc_web() {
+                exchange.grpc_web = grpc::from_web(upstream_request);
+            }
         }
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
@@ -220,7 +224,11 @@ impl ProxyHttp for Proxy {
         }
         let attempt = &mut exchange.ctx.attempt;
         attempt.first_byte = attempt.started.map(|at| at.elapsed());
-        let outcome = Failure::of_status(response.status.as_u16()).map_or(Outcome::Succeeded, Outcome::Failed);
+        // A call that has ended at once says so in the header.
+        let call = if exchange.ctx.grpc { grpc::status(&response.headers) } else { None };
+        exchange.ctx.grpc_status = call;
+        let failure = Failure::of_status(response.status.as_u16()).or_else(|| grpc::failure(call?));
+        let outcome = failure.map_or(Outcome::Succeeded, Outcome::Failed);
         if exchange.end_refused_attempt(session, response, outcome) {
             exchange.again = true;
             return Err(Error::explain(ErrorType::Custom("AnotherAttempt"), "a status of retry.on").into_up());
@@ -244,6 +252,7 @@ impl ProxyHttp for Proxy {
         connection::answered();
         response::strip_hop_by_hop(response);
         tell_strict_transport(response)?;
+        exchange.grpc_web.response_header_filter(response);
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;
         }
@@ -274,6 +283,27 @@ impl ProxyHttp for Proxy {
             exchange.still_served()?;
         }
         Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if exchange.ctx.grpc {
+            exchange.ctx.grpc_status = grpc::status(trailers);
+        }
+        Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Bytes>> {
+        exchange.grpc_web.response_trailer_filter(trailers)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {

@@ -1,11 +1,15 @@
 //! Whether a request may be sent again: what went wrong, and what is lost or done twice if it is.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, header::RETRY_AFTER};
+use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, RetryType};
 
+use super::failure;
+use super::translate::NOT_HTTP2;
 use crate::config::RetryOn;
 
 /// What is known when an attempt has failed on a connection.
@@ -29,8 +33,20 @@ pub(super) enum Trouble {
     Timeout,
     /// It answered with this.
     Status(u16),
+    /// It answered a call of gRPC with this status, and nothing else.
+    Call(u8),
     /// It answered what is no HTTP, or the fault is not the backend's.
     Other,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Status(status) => write!(f, "{status}"),
+            Trouble::Call(status) => write!(f, "grpc status {status}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 impl Trouble {
@@ -41,7 +57,12 @@ impl Trouble {
         }
         match error.etype {
             // Pingora says so of REFUSED_STREAM and GOAWAY; beside them only of peers that speak no HTTP/2.
-            ErrorType::H2Error if matches!(error.retry, RetryType::Decided(true)) => Trouble::RefusedStream,
+            ErrorType::H2Error | ErrorType::H2Downgrade if matches!(error.retry, RetryType::Decided(true)) => {
+                Trouble::RefusedStream
+            }
+            ref kind if *kind == NOT_HTTP2 => Trouble::Connect,
+            ref kind if *kind == PING_TIMEDOUT => Trouble::Reset,
+            _ if failure::ended_by_backend(error) => Trouble::Reset,
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Trouble::Reset,
             ErrorType::ReadTimedout | ErrorType::WriteTimedout => Trouble::Timeout,
             _ => Trouble::Other,
@@ -61,15 +82,17 @@ impl Trouble {
             Trouble::Reset => on.reset,
             Trouble::Timeout => on.timeout,
             Trouble::Status(status) => on.statuses.contains(&status),
+            Trouble::Call(status) => on.calls.contains(&status),
             Trouble::Other => false,
         }
     }
 
     /// Whether the request may go to another backend: nobody has seen it, or doing it twice is the same as doing it once (RFC
     /// 9110, 9.2.2), or the configuration says that it does not mind. A POST whose bytes were sent is not sent again: the
-    /// backend may have acted on it before it broke off.
+    /// backend may have acted on it before it broke off. A call of gRPC is always a POST: whoever names its statuses in `retry.on`
+    /// has said that it does not mind.
     pub(super) fn allows(self, method: &Method, non_idempotent: bool, broken: &Broken) -> bool {
-        let harmless = self.unseen() || method.is_idempotent() || non_idempotent;
+        let harmless = self.unseen() || matches!(self, Trouble::Call(_)) || method.is_idempotent() || non_idempotent;
         harmless && !broken.response_started && broken.body_kept
     }
 }

@@ -6,7 +6,8 @@ use tempfile::tempdir;
 
 use crate::sni::over_tls;
 use crate::support::evenkeel::pool;
-use crate::support::tls::{Pair, Settings, connect, have_openssl, site, site_for};
+use crate::support::sites::{Pair, Settings, connect, site, site_for};
+use crate::support::tls::have_openssl;
 use crate::support::{Evenkeel, Origin, wait_until};
 
 /// The certificate that a new client gets.

@@ -4,7 +4,8 @@ use tempfile::{TempDir, tempdir};
 
 use crate::sni::over_tls;
 use crate::support::evenkeel::pool;
-use crate::support::tls::{Pair, Settings, authority, client, connect, have_openssl, site};
+use crate::support::sites::{Pair, Settings, authority, client, connect, site};
+use crate::support::tls::have_openssl;
 use crate::support::{Evenkeel, Origin};
 use crate::tls::{curl, curl_speaks_http2};
 

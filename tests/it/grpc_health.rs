@@ -1,68 +1,11 @@
 //! The gRPC health check against a real gRPC server, Python's `grpcio` with `grpcio-health-checking`.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::support::evenkeel::pool;
+use crate::support::grpc::{Peer, python};
 use crate::support::tls::{have_openssl, self_signed};
 use crate::support::{Evenkeel, wait_until};
-
-/// A Python that has the packages: the one that `.ci/setup` makes, or the machine's; `None`, said, without.
-fn python() -> Option<PathBuf> {
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("grpc-peer").join("bin/python3");
-    let has = |python: &PathBuf| {
-        let asked = Command::new(python).args(["-c", "import grpc_health.v1.health"]).stderr(Stdio::null()).status();
-        asked.is_ok_and(|status| status.success())
-    };
-    let found = [made, PathBuf::from("python3")].into_iter().find(has);
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "grpcio-health-checking is missing, in CI");
-        eprintln!("skipped: no Python with grpcio-health-checking; `.ci/setup test` makes one");
-    }
-    found
-}
-
-/// A server, ended with the test.
-struct Peer {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-    address: SocketAddr,
-}
-
-impl Peer {
-    fn start(python: &Path, address: &str, tls: &[&str]) -> Peer {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/grpc_server.py");
-        let mut command = Command::new(python);
-        let command = command.arg(script).arg(address).args(tls).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut peer = Peer { child, to, from, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let port = peer.line();
-        peer.address.set_port(port.parse().unwrap());
-        peer
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    fn tell(&mut self, what: &str) {
-        writeln!(self.to, "{what}").unwrap();
-        assert_eq!(self.line(), "done");
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn check(grpc: &str) -> String {
     format!("health_check: {{ grpc: {{ {grpc} }}, interval: 100ms, timeout: 90ms, rise: 1, fall: 2 }}")
@@ -83,7 +26,7 @@ fn is(state: &str, reason: &str) -> (String, String) {
 #[test]
 fn only_what_serves_is_healthy() {
     let Some(python) = python() else { return };
-    let mut peer = Peer::start(&python, "127.0.0.1:0", &[]);
+    let mut peer = Peer::start(&python, "grpc_server.py", "127.0.0.1:0", &[]);
     let evenkeel = Evenkeel::start(&pool(&[peer.address], &check("")));
     let becomes = |state: &str, reason: &str| {
         wait_until(&format!("{state} {reason}"), || {
@@ -106,7 +49,7 @@ fn only_what_serves_is_healthy() {
 #[test]
 fn a_service_is_asked_about_by_its_name() {
     let Some(python) = python() else { return };
-    let mut peer = Peer::start(&python, "127.0.0.1:0", &[]);
+    let mut peer = Peer::start(&python, "grpc_server.py", "127.0.0.1:0", &[]);
     peer.tell("shop.v1.Orders SERVING");
     peer.tell("- NOT_SERVING");
     assert_eq!(once(peer.address, "service: shop.v1.Orders"), is("healthy", ""));
@@ -117,12 +60,12 @@ fn a_service_is_asked_about_by_its_name() {
 #[test]
 fn it_may_be_on_another_port_or_a_unix_socket() {
     let Some(python) = python() else { return };
-    let peer = Peer::start(&python, "127.0.0.1:0", &[]);
+    let peer = Peer::start(&python, "grpc_server.py", "127.0.0.1:0", &[]);
     let port = peer.address.port();
     assert_eq!(once(SocketAddr::from(([127, 0, 0, 1], 1)), &format!("port: {port}")), is("healthy", ""));
     let dir = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", dir.path().join("grpc").display());
-    let _peer = Peer::start(&python, &socket, &[]);
+    let _peer = Peer::start(&python, "grpc_server.py", &socket, &[]);
     let evenkeel = Evenkeel::start(&format!(
         "pools: {{ web: {{ backends: [\"{socket}\"], health_check: {{ grpc: {{}}, timeout: 4s }} }} }}\n"
     ));
@@ -137,7 +80,7 @@ fn over_tls_the_certificate_is_verified() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (certificate, key) = self_signed(&dir);
-    let peer = Peer::start(&python, "127.0.0.1:0", &[&certificate, &key]);
+    let peer = Peer::start(&python, "grpc_server.py", "127.0.0.1:0", &[&certificate, &key]);
     let trusted = format!("ca: {certificate}");
     assert_eq!(once(peer.address, &format!("host: localhost, tls: {{ {trusted} }}")), is("healthy", ""));
     assert_eq!(once(peer.address, &format!("tls: {{ server_name: localhost, {trusted} }}")), is("healthy", ""));

@@ -8,7 +8,8 @@ use tempfile::tempdir;
 use crate::sni::over_tls;
 use crate::support::client::Wire;
 use crate::support::evenkeel::pool;
-use crate::support::tls::{Settings, connect, have_openssl, site};
+use crate::support::sites::{Settings, connect, site};
+use crate::support::tls::have_openssl;
 use crate::support::{Client, Evenkeel, Origin, wait_until};
 
 fn count(evenkeel: &Evenkeel, outcome: &str) -> f64 {

@@ -4,7 +4,8 @@ use tempfile::tempdir;
 
 use crate::sni::over_tls;
 use crate::support::evenkeel::pool;
-use crate::support::tls::{Settings, connect, have_openssl, site};
+use crate::support::sites::{Settings, connect, site};
+use crate::support::tls::have_openssl;
 use crate::support::{Evenkeel, Origin};
 use crate::tls::{curl, curl_speaks_http2};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody.
-const MAY: [(&str, &[&str]); 18] = [
+const MAY: [(&str, &[&str]); 19] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
@@ -16,12 +16,13 @@ const MAY: [(&str, &[&str]); 18] = [
     ("filter", &["ctx", "terms"]),
     ("route", &["config"]),
     ("ctx", &["pool", "backend", "reason", "terms", "config"]),
-    ("pool", &["selection", "health", "discovery", "backend", "metrics", "config"]),
+    ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),
-    ("health", &["backend", "config"]),
+    ("health", &["backend", "proxy_header", "config"]),
     ("discovery", &["backend", "config"]),
     ("backend", &["metrics", "config"]),
     ("metrics", &["reason"]),
+    ("proxy_header", &["config"]),
     ("config", &[]),
     ("reason", &[]),
     ("terms", &["config"]),

@@ -9,7 +9,8 @@ use tempfile::tempdir;
 use crate::sni::over_tls;
 use crate::support::evenkeel::pool;
 use crate::support::replaceable::Replaceable;
-use crate::support::tls::{Settings, authority, client, connect, have_openssl, site};
+use crate::support::sites::{Settings, authority, client, connect, site};
+use crate::support::tls::have_openssl;
 use crate::support::{Evenkeel, Origin};
 
 /// Connect, and take the tickets, which come with the first answer.
@@ -76,7 +77,7 @@ fn a_session_of_one_door_opens_no_other() {
     let (other, alice) = (authority(dir.path(), "other"), client(dir.path(), "alice", "/CN=alice", "DNS:a", &one));
     let listener =
         |more: &str| format!("  - {{ address: 127.0.0.1:0, tls: {{ certificates: [{}]{more} }} }}\n", site.yaml());
-    let ca = |pair: &crate::support::tls::Pair| format!(", client_ca: {}", pair.certificate);
+    let ca = |pair: &crate::support::sites::Pair| format!(", client_ca: {}", pair.certificate);
     let listeners = [
         listener(""),
         listener(""),

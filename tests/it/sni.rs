@@ -4,7 +4,8 @@ use rustls::{ProtocolVersion, SignatureScheme, version};
 use tempfile::tempdir;
 
 use crate::support::evenkeel::{pool, run};
-use crate::support::tls::{Settings, connect, have_openssl, rsa_site, site};
+use crate::support::sites::{Settings, connect, rsa_site, site};
+use crate::support::tls::have_openssl;
 use crate::support::{Evenkeel, Origin};
 
 /// A listener with these keys in its `tls`, in front of one backend.
@@ -108,7 +109,7 @@ fn check_names_what_cannot_be_served_and_warns_of_what_ends() {
         return;
     }
     let dir = tempdir().unwrap();
-    let soon = crate::support::tls::site_for(dir.path(), "soon", &["soon.example"], 3);
+    let soon = crate::support::sites::site_for(dir.path(), "soon", &["soon.example"], 3);
     let twin = site(dir.path(), "twin", &["soon.example", "other.example"]);
     let file = dir.path().join("lb.yaml");
     let check = |certificates: &[String]| {

@@ -86,6 +86,8 @@ fn pool_keys(old: &Pool, new: &Pool) -> Vec<&'static str> {
     let Pool {
         name: _,
         source,
+        transport,
+        grpc_web,
         balance,
         health_check,
         when_unavailable,
@@ -105,7 +107,13 @@ fn pool_keys(old: &Pool, new: &Pool) -> Vec<&'static str> {
         deadline_header,
         at: _,
     } = new;
+    let config::Transport { protocol, http2, tls, proxy_protocol } = transport;
     let differs = [
+        ("protocol", old.transport.protocol != *protocol),
+        ("http2", old.transport.http2 != *http2),
+        ("tls", old.transport.tls != *tls),
+        ("proxy_protocol", old.transport.proxy_protocol != *proxy_protocol),
+        ("grpc_web", old.grpc_web != *grpc_web),
         ("balance", old.balance != *balance),
         ("health_check", old.health_check != *health_check),
         ("when_unavailable", old.when_unavailable != *when_unavailable),
@@ -159,6 +167,7 @@ fn backend_keys(old: &Found, new: &Found) -> Vec<String> {
     let (before, after) = (&old.attributes, &new.attributes);
     let differs = [
         ("weight", old.weight != new.weight),
+        ("name", before.name != after.name),
         ("zone", before.zone != after.zone),
         ("priority", before.priority != after.priority),
         ("max_in_flight", before.max_in_flight != after.max_in_flight),

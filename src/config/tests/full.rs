@@ -10,8 +10,8 @@ use super::super::node::{Kind, Node};
 use super::super::read_balance::BUILT_IN;
 use super::super::reader::Sink;
 use super::super::{
-    Admin, Backend, Balance, Config, Ejection, GrpcProbe, HealthCheck, LeastTime, Limits, Percent, Probe, Queue, Retry,
-    Source, Sticky, TableSize, Timeouts, WhenUnavailable, Zone, read, yaml,
+    Admin, Backend, Balance, Config, Ejection, GrpcProbe, HealthCheck, Http2, LeastTime, Limits, Percent, Probe, Queue,
+    Retry, Source, Sticky, TableSize, Timeouts, Transport, WhenUnavailable, Zone, read, yaml,
 };
 
 pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
@@ -88,6 +88,8 @@ fn what_full_yaml_states_as_default_is_the_default() {
     assert_eq!(pool.retry, Retry::default());
     assert_eq!(pool.ejection, Some(Ejection::default()));
     assert_eq!(pool.timeouts, Timeouts::default());
+    assert_eq!((&pool.transport, pool.grpc_web), (&Transport::default(), false));
+    assert_eq!(config.pools[2].transport.http2, Http2::default());
     assert_eq!((pool.panic_threshold, pool.overflow, pool.slow_start), (Percent(0), Percent(0), None));
     let Source::Backends(backends) = &pool.source else { panic!() };
     let defaults = |b: &Backend| (b.weight, b.zone.clone(), b.priority, b.max_in_flight) == (1, None, 0, None);

@@ -144,7 +144,7 @@ routes: [{ pool: web }]
             r"8:96: pools.two.health_check.http.tls.name: unknown key; allowed here: server_name, insecure_skip_verify or ca",
             r"11:38: pools.three.health_check.grpc.service: must be the full name of a service, like shop.v1.Orders, got ''",
             r"11:47: pools.three.health_check.grpc.tls: must be off or a map of keys, got 'on'",
-            r"11:51: pools.three.health_check.grpc.authority: unknown key; allowed here: service, host, port or tls",
+            r"11:51: pools.three.health_check.grpc.authority: unknown key; allowed here: port, service, host or tls",
             r"11:71: pools.three.health_check.grpc.port: must be 1 to 65535, got 70000",
         ],
     );

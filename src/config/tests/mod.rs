@@ -19,6 +19,7 @@ mod routes;
 mod server;
 mod surroundings;
 mod tls;
+mod transport;
 
 /// A valid configuration.
 fn parsed(text: &str) -> Config {

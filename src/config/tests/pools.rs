@@ -72,9 +72,9 @@ fn retries_are_checked() {
         ),
         &[
             r"6:17: pools.web.retry.attempts: must be 1 to 10, got 0 (1 is the first attempt alone)",
-            r"7:12: pools.web.retry.on[0]: must be connect, reset, timeout, refused_stream or a status from 400 to 599, got 'x'",
+            r"7:12: pools.web.retry.on[0]: must be connect, reset, timeout, refused_stream, a status from 400 to 599 or one of gRPC, like unavailable, got 'x'",
             r"7:24: pools.web.retry.on[2]: must be a status of a failure, 400 to 599, got 200",
-            r"7:29: pools.web.retry.on[3]: must be connect, reset, timeout, refused_stream or a status from 400 to 599, got 600",
+            r"7:29: pools.web.retry.on[3]: must be connect, reset, timeout, refused_stream, a status from 400 to 599 or one of gRPC, like unavailable, got 600",
             r"8:24: pools.web.retry.per_try_timeout: must be below timeouts.request (1m), got '60s'",
             r"9:33: pools.web.retry.backoff.max: must be at least base (1s), got '10ms'",
             r"10:26: pools.web.retry.budget.percent: must be 0% to 100%, got '101%'",

@@ -3,10 +3,14 @@
 pub mod client;
 pub mod evenkeel;
 pub mod gate;
+pub mod grpc;
+pub mod http2;
 pub mod message;
+pub mod nginx;
 pub mod origin;
 pub mod pools;
 pub mod replaceable;
+pub mod sites;
 pub mod socket;
 pub mod tally;
 pub mod tls;
