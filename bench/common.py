@@ -278,7 +278,7 @@ def origins_config(ports):
     return "".join(server.format(port=port, part=part, parts=parts) for port in ports)
 
 
-def nginx_command(stage, name, servers):
+def nginx_command(stage, name, servers, connections=4096):
     temporary = "".join(
         f"    {kind}_temp_path {name}-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -288,7 +288,7 @@ def nginx_command(stage, name, servers):
 worker_processes 1;
 pid {name}.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     default_type text/plain;

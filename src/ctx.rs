@@ -64,6 +64,8 @@ pub struct Attempt {
     pub reused: bool,
     /// Bytes of the request's body that it was given.
     pub body: u64,
+    /// Answers before the final one, like `103`.
+    pub interim: u8,
 }
 
 /// An attempt that failed.

@@ -81,6 +81,9 @@ pub mod ctx;
 pub mod discovery;
 pub mod filter;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod metrics;
 pub mod pool;

@@ -9,6 +9,7 @@ mod balance;
 mod concurrency;
 mod environment;
 mod error;
+mod forwarded;
 mod health;
 mod limits;
 mod listener;
@@ -24,6 +25,7 @@ mod read_backend;
 mod read_balance;
 mod read_ejection;
 mod read_extension;
+mod read_forwarded;
 mod read_health;
 mod read_limits;
 mod read_listener;
@@ -59,6 +61,7 @@ pub use concurrency::{Adaptive, Priority};
 pub use environment::{environment, unresolved};
 pub(crate) use environment::{not_usable, reason};
 pub use error::{ConfigError, Mistake, Place, Position};
+pub use forwarded::{ForwardedHeaders, Told};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, HttpProtocol, Initial, Probe, ProbeTls};
 pub use limits::Limits;
 pub use listener::{ListenAddress, Listener};
@@ -89,6 +92,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Whose `X-Forwarded-*` and `X-Request-Id` are believed. Default nobody.
     pub trusted_proxies: Vec<IpNet>,
+    /// What backends are told of the client, and of what the client says of itself.
+    pub forwarded_headers: ForwardedHeaders,
+    /// Whether paths are brought into their one form before they are routed. Default `true`.
+    pub normalize_path: bool,
     /// Limits of the client's side.
     pub limits: Limits,
     /// At least one, in the order of the file.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::node::{Entry, Kind, Node};
+use super::read_forwarded::forwarded_headers;
 use super::read_limits::limits;
 use super::read_listener::{access_log, admin, listeners, trusted_proxies};
 use super::read_pool::pools;
@@ -79,6 +80,8 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     });
     let listeners = listeners(&mut map);
     let trusted_proxies = trusted_proxies(&mut map);
+    let forwarded_headers = forwarded_headers(&mut map);
+    let normalize_path = map.read("normalize_path", true, Value::boolean);
     let limits = limits(&mut map);
     let pools = pools(&mut map);
     let routes = routes(&mut map, &pools);
@@ -98,6 +101,8 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
         upgrade_timeout,
         listeners,
         trusted_proxies,
+        forwarded_headers,
+        normalize_path,
         limits,
         pools: pools.into_iter().filter_map(|(_, pool)| pool).collect(),
         routes,

@@ -57,8 +57,11 @@ impl Door {
 impl ServerApp for Door {
     /// In a task of its own: pingora's has room for a handshake of TLS, which a waiting connection would hold all its life.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let (door, shutdown) = (Arc::clone(self), shutdown.clone());
-        tokio::spawn(async move { door.serve(stream, &shutdown).await });
+        let (door, shutdown, counted) = (Arc::clone(self), shutdown.clone(), self.front.traffic.connection());
+        tokio::spawn(async move {
+            door.serve(stream, &shutdown).await;
+            drop(counted);
+        });
         None
     }
 }
@@ -66,15 +69,14 @@ impl ServerApp for Door {
 /// What most connections never come to is boxed, here: it would be part of what each of them holds while it waits.
 impl Door {
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let _counted = self.front.traffic.connection();
         let rules = self.rules.load_full();
         let most = self.front.generation.load().limits.max_connections;
         let most = most.map_or(self.front.most, |most| most.min(self.front.most));
         let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
-            Err(reason) => return self.refuse(stream, &rules, reason).await,
+            Err(reason) => return Box::pin(self.refuse(stream, &rules, reason)).await,
         };
-        let stream = match self.introduced(stream, &rules).await {
+        let stream = match Box::pin(self.introduced(stream, &rules)).await {
             Ok(stream) => stream,
             Err(e) => {
                 debug!("a connection without a PROXY header: {e}");
@@ -82,7 +84,7 @@ impl Door {
             }
         };
         if let Err(reason) = self.admit(&stream, &mut counted) {
-            return self.refuse(stream, &rules, reason).await;
+            return Box::pin(self.refuse(stream, &rules, reason)).await;
         }
         let secured = match &rules.tls {
             None => Some((stream, rules.terms(None))),
@@ -115,7 +117,7 @@ impl Door {
             return Ok(stream);
         }
         let patience = self.front.generation.load().limits.header_timeout;
-        Box::pin(timeout(patience, proxied::read(stream))).await?
+        timeout(patience, proxied::read(stream)).await?
     }
 
     /// Whether the client may have another connection.
@@ -134,7 +136,7 @@ impl Door {
     async fn refuse(&self, stream: Stream, rules: &Rules, reason: Reason) {
         self.front.note(peer(&stream), b"", reason, Duration::ZERO);
         if rules.tls.is_none() {
-            Box::pin(farewell(stream, reason)).await;
+            farewell(stream, reason).await;
         }
     }
 

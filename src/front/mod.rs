@@ -23,6 +23,8 @@ mod door;
 mod downstream;
 mod flood;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod http1;
 mod http2;
 mod pace;

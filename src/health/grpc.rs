@@ -134,7 +134,7 @@ fn call(trailers: &HeaderMap) -> Result<()> {
 }
 
 /// `HealthCheckResponse`: its one field is a number, as that of `Int32Value` is.
-fn serving(answer: &[u8]) -> Result<()> {
+pub(super) fn serving(answer: &[u8]) -> Result<()> {
     let wrong = |what: &str| -> BError { Error::explain(NOT_GRPC, what.to_owned()) };
     let (prefix, message) = answer.split_at_checked(PREFIX).ok_or_else(|| wrong("no message"))?;
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);

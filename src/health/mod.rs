@@ -18,5 +18,11 @@ pub use grpc::GrpcCheck;
 pub use http::HttpCheck;
 pub use tcp::TcpCheck;
 
+/// The answer of the gRPC health service, for whoever feeds it nonsense.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let _ = grpc::serving(data);
+}
+
 /// A check that our code can hold without knowing which.
 pub type Check = Arc<dyn HealthCheck + Send + Sync>;

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use pingora_core::protocols::TcpKeepalive;
-use pingora_core::upstreams::peer::HttpPeer;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use pingora_load_balancing::{Backends, LoadBalancer};
 
@@ -256,7 +254,7 @@ impl PoolBuilder {
             retries: retries(&self.retry, before),
             retry: self.retry,
             hedge: self.hedge,
-            peer: peer(&self.timeouts, &self.transport),
+            peer: self.transport.peer(&self.timeouts),
             transport: self.transport,
             grpc_web: self.grpc_web,
             timeouts: self.timeouts,
@@ -285,27 +283,4 @@ fn checking(check: Check, settings: &HealthCheck) -> Checking {
     let HealthCheck { interval, unhealthy_interval, timeout, rise, fall, .. } = *settings;
     let timing = Timing { interval, unhealthy_interval, timeout };
     Checking { check, timing, thresholds: Thresholds { rise, fall } }
-}
-
-/// Notices within about a minute that the host behind a silent connection is gone, before a request has to.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(30),
-    interval: Duration::from_secs(10),
-    count: 3,
-    user_timeout: Duration::ZERO,
-};
-
-fn peer(timeouts: &Timeouts, transport: &Transport) -> HttpPeer {
-    let placeholder = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    let mut peer = HttpPeer::new(placeholder, false, String::new());
-    // Pingora's default for every one of these is to wait for ever.
-    let options = &mut peer.options;
-    options.connection_timeout = Some(timeouts.connect);
-    options.total_connection_timeout = Some(timeouts.connect);
-    options.read_timeout = Some(timeouts.read);
-    options.write_timeout = Some(timeouts.write);
-    options.idle_timeout = Some(timeouts.idle);
-    options.tcp_keepalive = Some(KEEPALIVE);
-    transport.prepare(&mut peer);
-    peer
 }

@@ -6,7 +6,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pingora_core::protocols::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::tls::load_certs_and_key_files;
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, Scheme};
@@ -17,11 +19,19 @@ use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::backend::BackendState;
-use crate::config::{self, BackendTls, ClientCertificate, Protocol, ProxyProtocol};
+use crate::config::{self, BackendTls, ClientCertificate, Protocol, ProxyProtocol, Timeouts};
 use crate::health::Trust;
 
 /// What a certificate must be for that nobody says anything of and nobody verifies; TLS wants some name.
 const NOBODY: &str = "localhost";
+
+/// Notices within about a minute that the host behind a silent connection is gone, before a request has to.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::ZERO,
+};
 
 /// How the backends of a pool are spoken to.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +40,7 @@ pub struct Transport {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     tls: Option<Tls>,
     max_streams: usize,
-    ping: Option<std::time::Duration>,
+    ping: Option<Duration>,
     /// Keeps its connections from those of others; 0 for plain HTTP/1.1, which all are alike.
     group: u64,
 }
@@ -66,8 +76,23 @@ impl Transport {
         })
     }
 
-    /// Write into the peer that attempts copy what is alike in all of them.
-    pub(super) fn prepare(&self, peer: &mut HttpPeer) {
+    /// The peer that attempts copy, with what is alike in all of them.
+    pub(super) fn peer(&self, timeouts: &Timeouts) -> HttpPeer {
+        let placeholder = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut peer = HttpPeer::new(placeholder, false, String::new());
+        // Pingora's default for every one of these is to wait for ever.
+        let options = &mut peer.options;
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect);
+        options.read_timeout = Some(timeouts.read);
+        options.write_timeout = Some(timeouts.write);
+        options.idle_timeout = Some(timeouts.idle);
+        options.tcp_keepalive = Some(KEEPALIVE);
+        self.prepare(&mut peer);
+        peer
+    }
+
+    fn prepare(&self, peer: &mut HttpPeer) {
         peer.group_key = self.group;
         let options = &mut peer.options;
         options.alpn = match self.protocol {
@@ -93,7 +118,8 @@ impl Transport {
         // Without a name pingora would verify nothing.
         if self.tls.is_some() && peer.sni.is_empty() {
             peer.sni = match (backend.name(), backend.address()) {
-                (Some(name), _) => name.as_str().to_owned(),
+                // A name that is absolute is the same without its dot, and no certificate has one.
+                (Some(name), _) => name.trim_end_matches('.').to_owned(),
                 (None, SocketAddr::Inet(address)) => address.ip().to_string(),
                 (None, SocketAddr::Unix(_)) => NOBODY.to_owned(),
             };

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
@@ -101,11 +102,31 @@ impl Exchange {
         Error::e_explain(ErrorType::InternalError, "its backend was removed")
     }
 
+    /// Some of its body has come, and goes on to the backend.
+    ///
+    /// # Errors
+    /// That the backend was removed, or that the body is too large.
+    #[inline]
+    pub(super) fn take_in(&mut self, body: &Bytes) -> Result<()> {
+        self.still_served()?;
+        // A further attempt is given all of it again.
+        let given = &mut self.ctx.attempt.body;
+        *given += body.len() as u64;
+        self.ctx.body_received = self.ctx.body_received.max(*given);
+        match self.generation.limits.max_body_size {
+            Some(limit) if self.ctx.body_received > limit => {
+                Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
-        let headers = &session.req_header().headers;
         self.ctx.grpc = grpc::is_call(session.req_header());
-        forwarded::identify(&mut self.ctx, peer_address(session), headers, &self.generation.trusted_proxies);
+        let (headers, generation) = (&session.req_header().headers, &self.generation);
+        let (trusted, policy) = (&generation.trusted_proxies, &generation.forwarded_headers);
+        forwarded::identify(&mut self.ctx, peer_address(session), headers, trusted, policy);
     }
 
     /// Find the route, and note its pool.
@@ -157,10 +178,14 @@ impl Exchange {
         Ok(false)
     }
 
-    /// Answer with a refusal; the connection lives on.
+    /// Answer with a refusal; the connection lives on, but after a bad request.
     pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
         self.ctx.reason = Some(reason);
         self.meant = Some(reason.status());
+        if reason == Reason::BadRequest {
+            // Whoever has sent that may mean anything by what comes after it.
+            session.set_keepalive(None);
+        }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         failure::answer(session, reason.status(), reason).await?;
         Ok(true)

@@ -1,36 +1,52 @@
-//! Who the client is, and what a backend is told of it: `X-Forwarded-For`, `-Proto`, `-Host`, `X-Request-Id`.
+//! Who the client is, and what a backend is told of it: `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Request-Id`.
 //!
-//! A peer of `trusted_proxies` is believed: what it sent is kept and added to. Nobody else is: what they sent is replaced.
+//! A peer of `trusted_proxies` is believed: what it sent is kept and added to. Nobody else is: what they sent is replaced, or
+//! removed. `forwarded_headers` says which, header by header.
 
 use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::FORWARDED;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora_core::{ErrorType, OrErr, Result};
 
+use super::{request, rfc7239};
+use crate::config::{ForwardedHeaders, Told};
 use crate::ctx::{Ctx, RequestId};
 use crate::terms::ClientCertificate;
 
-const FOR: &str = "x-forwarded-for";
-const PROTO: &str = "x-forwarded-proto";
-const HOST: &str = "x-forwarded-host";
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const REQUEST_ID: &str = "x-request-id";
 
 /// Longer ids than that are replaced by our own: they go into every log line.
 const MAX_REQUEST_ID: usize = 128;
 
 /// Note in `ctx` who the client is.
-pub(super) fn identify(ctx: &mut Ctx, peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) {
+pub(super) fn identify(
+    ctx: &mut Ctx,
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+    policy: &ForwardedHeaders,
+) {
     let believed = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let peer = peer.map(|address| address.to_canonical());
     ctx.trusted = !trusted.is_empty() && peer.as_ref().is_some_and(believed);
     ctx.client = peer;
     ctx.request_id = RequestId::Own([b'0'; 32]);
     if ctx.trusted {
-        ctx.client = client_behind(headers, believed).or(peer);
+        // Whoever puts up with `Forwarded` in what a proxy passes on would believe what its clients say in it.
+        let behind = match policy.forwarded == Told::Append && headers.contains_key(FORWARDED) {
+            true => client_of_forwarded(headers, believed),
+            false => client_behind(headers, believed),
+        };
+        ctx.client = behind.or(peer);
         if let Some(given) = given_request_id(headers) {
             ctx.request_id = given;
             return;
@@ -41,7 +57,7 @@ pub(super) fn identify(ctx: &mut Ctx, peer: Option<IpAddr>, headers: &HeaderMap,
 
 /// The last address of `X-Forwarded-For` that is not a trusted proxy's; the first if all are.
 fn client_behind(headers: &HeaderMap, believed: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
-    let lines = headers.get_all(FOR).iter().rev();
+    let lines = headers.get_all(&FOR).iter().rev();
     let mut last = None;
     for line in lines {
         for element in line.to_str().ok()?.rsplit(',') {
@@ -58,8 +74,24 @@ fn client_behind(headers: &HeaderMap, believed: impl Fn(&IpAddr) -> bool) -> Opt
     last
 }
 
+/// The same of `Forwarded`.
+fn client_of_forwarded(headers: &HeaderMap, believed: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
+    let mut last = None;
+    for line in headers.get_all(FORWARDED).iter().rev() {
+        let Some(clients) = line.to_str().ok().and_then(rfc7239::clients) else { return last };
+        for address in clients.into_iter().rev() {
+            let Some(address) = address else { return last };
+            if !believed(&address) {
+                return Some(address);
+            }
+            last = Some(address);
+        }
+    }
+    last
+}
+
 /// An address, with or without a port, as proxies write it.
-fn address(text: &str) -> Option<IpAddr> {
+pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok();
     let with_port = || text.parse().ok().map(|a: std::net::SocketAddr| a.ip());
@@ -72,34 +104,35 @@ fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
     fits.then(|| RequestId::Given(id.into()))
 }
 
+/// What is known of a connection and of what came on it.
+pub(super) struct Received<'a> {
+    pub(super) peer: Option<IpAddr>,
+    pub(super) tls: bool,
+    pub(super) header: &'a RequestHeader,
+}
+
+impl Received<'_> {
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
 /// Tell the backend who the client is and what it asked for.
 pub(super) fn tell(
     request: &mut RequestHeader,
     ctx: &Ctx,
-    peer: Option<IpAddr>,
-    tls: bool,
-    received: &RequestHeader,
+    received: &Received<'_>,
+    policy: &ForwardedHeaders,
 ) -> Result<()> {
-    let kept = |request: &RequestHeader, name| ctx.trusted && request.headers.contains_key(name);
-    match peer {
-        Some(peer) => {
-            let value = forwarded_for(request, ctx, peer.to_canonical())?;
-            request.insert_header(Bytes::from_static(b"X-Forwarded-For"), value)?;
-        }
-        None => drop(request.remove_header(FOR)),
+    tell_x_forwarded(request, ctx, received, policy.x_forwarded)?;
+    if replaced(request, ctx, &PORT, policy.x_forwarded_port) {
+        request.insert_header(Bytes::from_static(b"X-Forwarded-Port"), port(received))?;
     }
-    if !kept(request, PROTO) {
-        let scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
-        request.insert_header(Bytes::from_static(b"X-Forwarded-Proto"), scheme)?;
-    }
-    if !kept(request, HOST) {
-        match host(received) {
-            Some(host) => request.insert_header(Bytes::from_static(b"X-Forwarded-Host"), host)?,
-            None => drop(request.remove_header(HOST)),
-        }
-    }
-    if !ctx.trusted && request.headers.contains_key(FORWARDED) {
-        request.remove_header(&FORWARDED);
+    tell_forwarded(request, ctx, received, policy.forwarded)?;
+    if replaced(request, ctx, &REAL_IP, policy.x_real_ip)
+        && let Some(client) = ctx.client
+    {
+        request.insert_header(Bytes::from_static(b"X-Real-IP"), client.to_string())?;
     }
     let id = match &ctx.request_id {
         RequestId::Own(id) => HeaderValue::from_bytes(id),
@@ -108,6 +141,68 @@ pub(super) fn tell(
     if let Ok(id) = id {
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
     }
+    Ok(())
+}
+
+/// Whether one of ours is to take its place. If not, and nobody is to be believed, it is gone by now.
+fn replaced(request: &mut RequestHeader, ctx: &Ctx, name: &HeaderName, told: Told) -> bool {
+    let keeps = ctx.trusted && matches!(told, Told::Append | Told::Keep);
+    if !request.headers.contains_key(name) {
+        return matches!(told, Told::Append | Told::Set);
+    }
+    if keeps {
+        return false;
+    }
+    request.remove_header(name);
+    matches!(told, Told::Append | Told::Set)
+}
+
+fn tell_x_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_>, told: Told) -> Result<()> {
+    let adds = told == Told::Append && ctx.trusted;
+    match received.peer {
+        Some(peer) if matches!(told, Told::Append | Told::Set) => {
+            let value = forwarded_for(request, adds, peer.to_canonical())?;
+            request.insert_header(Bytes::from_static(b"X-Forwarded-For"), value)?;
+        }
+        _ if told == Told::Keep && ctx.trusted => {}
+        _ => drop(request.remove_header(&FOR)),
+    }
+    if replaced(request, ctx, &PROTO, told) {
+        let scheme = HeaderValue::from_static(received.scheme());
+        request.insert_header(Bytes::from_static(b"X-Forwarded-Proto"), scheme)?;
+    }
+    if replaced(request, ctx, &HOST, told)
+        && let Some(host) = host(received.header)
+    {
+        request.insert_header(Bytes::from_static(b"X-Forwarded-Host"), host)?;
+    }
+    Ok(())
+}
+
+/// The port that the client asked for.
+fn port(received: &Received<'_>) -> HeaderValue {
+    let authority = request::authority(received.header).unwrap_or_default();
+    let written = authority.rsplit_once(':').map(|(_, port)| port).and_then(|port| port.parse::<u16>().ok());
+    HeaderValue::from(written.unwrap_or(if received.tls { 443 } else { 80 }))
+}
+
+fn tell_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_>, told: Told) -> Result<()> {
+    if matches!(told, Told::Keep | Told::Drop) {
+        replaced(request, ctx, &FORWARDED, told);
+        return Ok(());
+    }
+    let mut value = String::new();
+    if told == Told::Append && ctx.trusted {
+        // What is wrong in itself would make the whole of it wrong.
+        let lines = request.headers.get_all(FORWARDED).iter().filter_map(|line| line.to_str().ok());
+        for line in lines.filter(|line| rfc7239::clients(line).is_some()) {
+            value.push_str(line.trim());
+            value.push_str(", ");
+        }
+    }
+    let peer = received.peer.map(|peer| peer.to_canonical());
+    value.push_str(&rfc7239::element(peer, request::authority(received.header), received.scheme()));
+    request.insert_header(FORWARDED, value)?;
     Ok(())
 }
 
@@ -136,11 +231,11 @@ fn host(received: &RequestHeader) -> Option<HeaderValue> {
 }
 
 /// The peer, behind what a trusted peer sent itself.
-fn forwarded_for(request: &RequestHeader, ctx: &Ctx, peer: IpAddr) -> Result<HeaderValue> {
+fn forwarded_for(request: &RequestHeader, adds: bool, peer: IpAddr) -> Result<HeaderValue> {
     use std::fmt::Write;
     let mut value = BytesMut::with_capacity(64);
-    if ctx.trusted {
-        for line in request.headers.get_all(FOR) {
+    if adds {
+        for line in request.headers.get_all(&FOR) {
             value.put_slice(line.as_bytes());
             value.put_slice(b", ");
         }
@@ -151,31 +246,4 @@ fn forwarded_for(request: &RequestHeader, ctx: &Ctx, peer: IpAddr) -> Result<Hea
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
-        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let mut headers = HeaderMap::new();
-        for line in forwarded {
-            headers.append(FOR, line.parse().unwrap());
-        }
-        let mut ctx = Ctx::new();
-        identify(&mut ctx, Some(peer.parse().unwrap()), &headers, &trusted);
-        ctx.client().unwrap().to_string()
-    }
-
-    #[test]
-    fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
-        let nets = ["10.0.0.0/8", "fd00::/8"];
-        assert_eq!(client(&nets, "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
-        assert_eq!(client(&nets, "10.0.0.1", &[]), "10.0.0.1");
-        assert_eq!(client(&nets, "10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.9.9.9"]), "203.0.113.9");
-        assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1", "203.0.113.9", "10.9.9.9"]), "203.0.113.9");
-        assert_eq!(client(&nets, "10.0.0.1", &["10.1.1.1, 10.2.2.2"]), "10.1.1.1");
-        assert_eq!(client(&nets, "10.0.0.1", &["1.1.1.1, unknown, 10.2.2.2"]), "10.2.2.2");
-        assert_eq!(client(&nets, "fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
-        assert_eq!(client(&nets, "::ffff:10.0.0.1", &["203.0.113.9:80"]), "203.0.113.9");
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
-use crate::config::{Limits, Priority, Respond, Timeouts};
+use crate::config::{ForwardedHeaders, Limits, Priority, Respond, Timeouts};
 use crate::filter::Filter;
 use crate::metrics::PoolMetrics;
 use crate::pool::Pool;
@@ -26,8 +26,12 @@ pub struct Generation {
     pub watches: bool,
     /// Limits of the client's side.
     pub limits: Limits,
+    /// Whether paths are brought into their one form before they are routed.
+    pub normalize_path: bool,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What backends are told of the client.
+    pub forwarded_headers: ForwardedHeaders,
     /// Where requests are logged.
     pub access_log: Option<AccessLog>,
     /// Counts the requests that get no pool.

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
+use http::Version;
 use http::header::TRANSFER_ENCODING;
 use pingora::http::ResponseHeader;
 use pingora_core::Result;
@@ -37,6 +38,14 @@ struct Build;
 impl HttpModuleBuilder for Build {
     fn init(&self) -> Module {
         Box::new(Unchunk)
+    }
+}
+
+/// An HTTP/1.0 client knows no chunks: the end of its connection is the end of the body.
+pub(super) fn until_closed(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+        response.remove_header(&TRANSFER_ENCODING);
+        session.set_keepalive(None);
     }
 }
 

@@ -9,18 +9,24 @@ mod deadline;
 mod exchange;
 mod failure;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod generation;
 mod grpc;
 mod hedge;
 mod http10;
+mod judge;
 mod key;
 mod leg;
+mod path;
 mod race;
 mod redirect;
 mod relay;
 mod request;
 mod response;
 mod retry;
+mod rfc7239;
+mod target;
 mod translate;
 mod upgrade;
 
@@ -30,15 +36,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::backend::{Failure, Outcome};
 use crate::reason::Reason;
 use crate::terms::tell_strict_transport;
 
@@ -81,7 +86,8 @@ impl ProxyHttp for Proxy {
         }
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
-        if session.is_http2() && !session.is_body_empty() {
+        // The stream of a call may be silent on its side for as long as the call lasts.
+        if session.is_http2() && !session.is_body_empty() && !grpc::is_call(session.req_header()) {
             connection::body_comes(false);
         }
         session.set_write_timeout(Some(limits.write_timeout));
@@ -93,17 +99,17 @@ impl ProxyHttp for Proxy {
             return Ok(false);
         }
         exchange.identify(session);
-        let header = session.req_header();
-        if let Err(reason) = request::validate(header, exchange.generation.limits.max_body_size) {
+        let generation = Arc::clone(&exchange.generation);
+        if let Err(reason) = request::prepare(session.req_header_mut(), &generation) {
             return exchange.refuse(session, reason).await;
         }
         if exchange.keep_terms(session).await? {
             return Ok(true);
         }
-        if !exchange.find_route(session.req_header()) {
+        let header = session.req_header();
+        if !exchange.find_route(header) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
-        let generation = Arc::clone(&exchange.generation);
         match exchange.route.and_then(|number| generation.routes.get(number)) {
             Some(route) => exchange.follow(session, route).await,
             None => exchange.refuse(session, Reason::NoRoute).await,
@@ -117,24 +123,13 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if session.is_http2() {
+        if session.is_http2() && !exchange.ctx.grpc {
             connection::body_comes(end_of_stream);
         }
         exchange.upgrade.receive(body)?;
         let Some(body) = body else { return Ok(()) };
         // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
-        exchange.still_served().map_err(|e| e.into_down())?;
-        // A further attempt is given all of it again.
-        let given = &mut exchange.ctx.attempt.body;
-        *given += body.len() as u64;
-        exchange.ctx.body_received = exchange.ctx.body_received.max(*given);
-        match exchange.generation.limits.max_body_size {
-            Some(limit) if exchange.ctx.body_received > limit => {
-                let error = Error::explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size");
-                Err(error.into_down())
-            }
-            _ => Ok(()),
-        }
+        exchange.take_in(body).map_err(|e| e.into_down())
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -176,20 +171,13 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        let peer = exchange::peer_address(session);
         if let Some((header, left)) = exchange.left_to_tell() {
             deadline::tell(upstream_request, &header, left)?;
         }
-        let received = session.req_header();
-        forwarded::tell(upstream_request, &exchange.ctx, peer, tls, received)?;
+        let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
+        forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         forwarded::tell_certificate(upstream_request, &exchange.ctx)?;
-        if let Some(pool) = &exchange.ctx.pool {
-            let address = exchange.ctx.lease.as_ref().map_or("", |lease| lease.backend().label());
-            translate::translate(session, upstream_request, pool, address, &mut exchange.continued).await?;
-            if pool.grpc_web() {
-                exchange.grpc_web = grpc::from_web(upstream_request);
-            }
-        }
+        exchange.translate(session, upstream_request).await?;
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
@@ -220,22 +208,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
-            return Ok(());
+            return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
-        let attempt = &mut exchange.ctx.attempt;
-        attempt.first_byte = attempt.started.map(|at| at.elapsed());
-        // A call that has ended at once says so in the header.
-        let call = if exchange.ctx.grpc { grpc::status(&response.headers) } else { None };
-        exchange.ctx.grpc_status = call;
-        let failure = Failure::of_status(response.status.as_u16()).or_else(|| grpc::failure(call?));
-        let outcome = failure.map_or(Outcome::Succeeded, Outcome::Failed);
-        if exchange.end_refused_attempt(session, response, outcome) {
-            exchange.again = true;
-            return Err(Error::explain(ErrorType::Custom("AnotherAttempt"), "a status of retry.on").into_up());
-        }
-        if let Some(lease) = &mut exchange.ctx.lease {
-            lease.report(outcome, exchange.ctx.attempt.first_byte.unwrap_or_default());
-        }
+        response::hold_to_the_rules(response, session.is_upgrade_req())?;
+        exchange.judge(session, response)?;
         exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())
     }
@@ -256,12 +232,7 @@ impl ProxyHttp for Proxy {
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;
         }
-        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
-        {
-            // An HTTP/1.0 client knows no chunks: the end of its connection is the end of the body.
-            response.remove_header(&header::TRANSFER_ENCODING);
-            session.set_keepalive(None);
-        }
+        http10::until_closed(session, response);
         for filter in exchange.filters() {
             filter.response_filter(session, response, &mut exchange.ctx).await?;
         }

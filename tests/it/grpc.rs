@@ -135,6 +135,16 @@ fn a_deadline_ends_a_call_and_the_server_knows_of_it() {
 }
 
 #[test]
+fn a_stream_may_be_silent_on_the_clients_side() {
+    let Some(python) = python() else { return };
+    let peer = echo(&python);
+    let evenkeel = Evenkeel::start(&yaml("limits: { body_timeout: 200ms }\n", &[peer.address], ""));
+    // A second beyond that and more, in which a body of another kind would have been given up.
+    let said = call(&python, evenkeel.http(), "Quiet", "1.5");
+    assert_eq!((&said["code"], said["said"].as_array().unwrap().len()), (&json!(0), 2), "{said}");
+}
+
+#[test]
 fn calls_are_sent_again_by_their_status() {
     let Some(python) = python() else { return };
     let (mut sick, well) = (echo(&python), echo(&python));

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::Files;
 use super::found::Found;
+use super::keys::pool_keys;
 use crate::admin::{Change, Receipt};
-use crate::config::{self, Action, Config, HostMatch, Listener, Match, PathMatch, Pool, Route};
+use crate::config::{Action, Config, HostMatch, Listener, Match, PathMatch, Route};
 
 /// A configuration, and what is found of it.
 pub(super) struct Side<'a> {
@@ -35,6 +36,8 @@ pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
         ("watch", before.watch != after.watch),
         ("limits", before.limits != after.limits),
         ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
+        ("forwarded_headers", before.forwarded_headers != after.forwarded_headers),
+        ("normalize_path", before.normalize_path != after.normalize_path),
         ("access_log", before.access_log != after.access_log),
     ];
     for (what, _) in rest.into_iter().filter(|(_, differs)| *differs) {
@@ -78,69 +81,6 @@ fn pools(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
 
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
-}
-
-/// The keys by which two pools of one name differ, but for their backends, which are listed each.
-fn pool_keys(old: &Pool, new: &Pool) -> Vec<&'static str> {
-    // Without `..`: whoever adds a key is reminded to list it.
-    let Pool {
-        name: _,
-        source,
-        transport,
-        grpc_web,
-        balance,
-        health_check,
-        when_unavailable,
-        panic_threshold,
-        sticky,
-        slow_start,
-        max_in_flight,
-        max_connections,
-        concurrency,
-        queue,
-        zone,
-        overflow,
-        ejection,
-        retry,
-        hedge,
-        timeouts,
-        deadline_header,
-        at: _,
-    } = new;
-    let config::Transport { protocol, http2, tls, proxy_protocol } = transport;
-    let differs = [
-        ("protocol", old.transport.protocol != *protocol),
-        ("http2", old.transport.http2 != *http2),
-        ("tls", old.transport.tls != *tls),
-        ("proxy_protocol", old.transport.proxy_protocol != *proxy_protocol),
-        ("grpc_web", old.grpc_web != *grpc_web),
-        ("balance", old.balance != *balance),
-        ("health_check", old.health_check != *health_check),
-        ("when_unavailable", old.when_unavailable != *when_unavailable),
-        ("panic_threshold", old.panic_threshold != *panic_threshold),
-        ("sticky", old.sticky != *sticky),
-        ("slow_start", old.slow_start != *slow_start),
-        ("max_in_flight", old.max_in_flight != *max_in_flight),
-        ("max_connections", old.max_connections != *max_connections),
-        ("concurrency", old.concurrency != *concurrency),
-        ("queue", old.queue != *queue),
-        ("zone", old.zone != *zone),
-        ("overflow", old.overflow != *overflow),
-        ("ejection", old.ejection != *ejection),
-        ("retry", old.retry != *retry),
-        ("hedge", old.hedge != *hedge),
-        ("timeouts", old.timeouts != *timeouts),
-        ("deadline_header", old.deadline_header != *deadline_header),
-        (source_key(new), old.source != *source),
-    ];
-    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
-}
-
-fn source_key(pool: &Pool) -> &'static str {
-    match pool.source {
-        config::Source::Backends(_) => "backends",
-        config::Source::Discovery(_) => "discovery",
-    }
 }
 
 fn backends(pool: &str, old: &[Found], new: &[Found], receipt: &mut Receipt) {

@@ -6,6 +6,7 @@
 
 mod difference;
 mod found;
+mod keys;
 
 use std::sync::Arc;
 

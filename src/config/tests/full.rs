@@ -10,8 +10,8 @@ use super::super::node::{Kind, Node};
 use super::super::read_balance::BUILT_IN;
 use super::super::reader::Sink;
 use super::super::{
-    Admin, Backend, Balance, Config, Ejection, GrpcProbe, HealthCheck, Http2, LeastTime, Limits, Percent, Probe, Queue,
-    Retry, Source, Sticky, TableSize, Timeouts, Transport, WhenUnavailable, Zone, read, yaml,
+    Admin, Backend, Balance, Config, Ejection, ForwardedHeaders, GrpcProbe, HealthCheck, Http2, LeastTime, Limits,
+    Percent, Probe, Queue, Retry, Source, Sticky, TableSize, Timeouts, Transport, WhenUnavailable, Zone, read, yaml,
 };
 
 pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
@@ -80,6 +80,7 @@ fn what_full_yaml_states_as_default_is_the_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!((config.stop_delay, config.upgrade_timeout), (Duration::ZERO, Config::UPGRADE_TIMEOUT));
     assert_eq!(config.trusted_proxies, []);
+    assert_eq!((config.forwarded_headers, config.normalize_path), (ForwardedHeaders::default(), true));
     assert_eq!(config.access_log, None);
     assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));
     let pool = &config.pools[0];
@@ -131,6 +132,7 @@ fn silence_gives_every_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.admin.map(|admin| admin.address), Some(Admin::ADDRESS));
     assert_eq!((config.access_log, config.trusted_proxies, config.file), (None, vec![], None));
+    assert_eq!((config.forwarded_headers, config.normalize_path), (ForwardedHeaders::default(), true));
     let pool = &config.pools[0];
     let check = pool.health_check.clone().unwrap();
     assert_eq!(check, HealthCheck { at: pool.at, ..HealthCheck::default() });

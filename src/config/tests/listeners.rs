@@ -1,6 +1,6 @@
 //! `listeners`, `limits`, `trusted_proxies`, `access_log`, `admin`.
 
-use super::super::{AccessLog, LogFormat, LogPath};
+use super::super::{AccessLog, ForwardedHeaders, LogFormat, LogPath, Told};
 use super::{at, parsed, refuses, with};
 
 #[test]
@@ -160,6 +160,24 @@ fn trusted_proxies_are_addresses_or_ranges() {
             r"5:53: trusted_proxies[4]: must be an IP address or a range of them, like 10.0.0.0/8, got '10.0.0.0/33'",
         ],
     );
+}
+
+#[test]
+fn forwarded_headers_are_words() {
+    refuses(
+        &with(
+            "forwarded_headers: { x_forwarded: add, x_real_ip: append, x_forwarded_port: set, forwardd: set }\nnormalize_path: 1\n",
+        ),
+        &[
+            r"5:35: forwarded_headers.x_forwarded: must be append, set, keep or drop, got 'add'",
+            r"5:51: forwarded_headers.x_real_ip: must be set, keep or drop, got 'append'",
+            r"5:82: forwarded_headers.forwardd: unknown key, did you mean 'forwarded'?",
+            r"6:17: normalize_path: must be true or false, got 1",
+        ],
+    );
+    let config = parsed(&with("forwarded_headers: { forwarded: append, x_real_ip: set }\nnormalize_path: false\n"));
+    let expected = ForwardedHeaders { forwarded: Told::Append, x_real_ip: Told::Set, ..Default::default() };
+    assert_eq!((config.forwarded_headers, config.normalize_path), (expected, false));
 }
 
 #[test]

@@ -53,8 +53,8 @@ impl Fields {
 
     /// One number in digits, once. Two that are the same are a list, which somebody else may read otherwise.
     fn length(&mut self, value: &[u8]) -> Result<(), Reason> {
-        // Nineteen digits fit into 64 bits.
-        let digits = !value.is_empty() && value.len() < 20 && value.iter().all(u8::is_ascii_digit);
+        // Eighteen digits fit into 64 bits with a sign, which is what others count with.
+        let digits = !value.is_empty() && value.len() < 19 && value.iter().all(u8::is_ascii_digit);
         if self.length.is_some() || self.chunked || !digits {
             return Err(Reason::BadRequest);
         }

@@ -53,6 +53,10 @@ fn authority(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reaso
     if !target.iter().fold(true, |fine, byte| fine & is_target(*byte)) {
         return Err(Reason::BadRequest);
     }
+    // Pingora would answer by itself.
+    if !target.is_ascii() && std::str::from_utf8(target).is_err() {
+        return Err(Reason::BadRequest);
+    }
     if target.first() == Some(&b'/') || target == b"*" && method == b"OPTIONS" {
         return Ok(None);
     }
@@ -69,7 +73,7 @@ fn authority(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reaso
 }
 
 /// Whether a byte may stand in a target. More than RFC 3986 allows, as clients send more, and nothing that could be read in two
-/// ways: no control bytes and blanks, no fragment. What is not ASCII is percent-encoded on the way.
+/// ways: no control bytes and blanks, no fragment. What is not ASCII must be UTF-8.
 const fn is_target(byte: u8) -> bool {
     !matches!(byte, 0..=b' ' | 0x7f | b'#' | b'<' | b'>' | b'`')
 }

@@ -5,6 +5,7 @@ pub mod evenkeel;
 pub mod gate;
 pub mod grpc;
 pub mod http2;
+pub mod http2_pool;
 pub mod message;
 pub mod nginx;
 pub mod origin;
