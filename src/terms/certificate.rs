@@ -167,6 +167,9 @@ fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
     use super::*;
 
     #[test]
@@ -179,6 +182,25 @@ mod tests {
         }
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(ClientCertificate::read(b"").fingerprint(), empty);
+    }
+
+    #[test]
+    fn all_is_read_of_a_certificate() {
+        let read = ClientCertificate::read(&CertificateDer::from_pem_slice(include_bytes!("tests/alice.pem")).unwrap());
+        assert_eq!(read.subject(), "CN=alice,O=Example\\, Inc+OU=Zo\\C3\\A9,C=DE");
+        assert_eq!((read.issuer(), read.serial()), ("CN=authority", "0123ab"));
+        assert_eq!(read.fingerprint(), "e16812a326beb5a1e4963ca35c9c84cffbf1970c8124736e2cef99d86cc400e6");
+        let expected = [
+            AltName::Dns("alice.example".to_owned()),
+            AltName::Email("a@example.com".to_owned()),
+            AltName::Uri("spiffe://example/alice".to_owned()),
+            AltName::Ip("10.1.2.3".parse().unwrap()),
+            AltName::Ip("2001:db8::1".parse().unwrap()),
+        ];
+        assert_eq!(read.alt_names(), expected);
+        assert!(!read.has_ended(1_800_000_000) && read.has_ended(i64::MAX));
+        let subject = read.headers().find(|(name, _)| *name == "X-Client-Cert-Subject").unwrap();
+        assert_eq!(subject.1, read.subject());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use x509_parser::prelude::{AttributeTypeAndValue, X509Name};
 pub(super) fn written(name: &X509Name<'_>) -> String {
     let mut text = String::new();
     for part in name.iter_rdn().collect::<Vec<_>>().into_iter().rev() {
-        for (i, attribute) in part.iter().enumerate() {
+        for (i, attribute) in part.iter().collect::<Vec<_>>().into_iter().rev().enumerate() {
             match (text.is_empty(), i) {
                 (true, _) => {}
                 (false, 0) => text.push(','),
