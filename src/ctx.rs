@@ -11,6 +11,7 @@ use crate::backend::{BackendState, Lease};
 use crate::config::Priority;
 use crate::pool::Pool;
 use crate::reason::Reason;
+use crate::terms::ClientCertificate;
 
 /// One request's context.
 pub struct Ctx {
@@ -20,6 +21,8 @@ pub struct Ctx {
     pub(crate) client: Option<IpAddr>,
     /// Whether the peer is one of `trusted_proxies`, so that its `X-Forwarded-*` count.
     pub(crate) trusted: bool,
+    /// What it has shown in its TLS handshake.
+    pub(crate) client_certificate: Option<Arc<ClientCertificate>>,
     pub(crate) request_id: RequestId,
     /// How long its client gives it, if it says so.
     pub(crate) given: Option<Duration>,
@@ -116,6 +119,7 @@ impl Ctx {
             started: Instant::now(),
             client: None,
             trusted: false,
+            client_certificate: None,
             request_id: RequestId::Own([b'0'; 32]),
             given: None,
             pool: None,
@@ -139,6 +143,7 @@ impl Ctx {
             started: self.started,
             client: self.client,
             trusted: self.trusted,
+            client_certificate: self.client_certificate.clone(),
             request_id: self.request_id.clone(),
             given: self.given,
             pool: self.pool.clone(),
@@ -152,6 +157,11 @@ impl Ctx {
     /// The client's address, as far as `trusted_proxies` allow to tell; `None` on a Unix socket.
     pub fn client(&self) -> Option<IpAddr> {
         self.client
+    }
+
+    /// The certificate that the client has shown, which an authority of its listener's `client_ca` has signed.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.as_deref()
     }
 
     /// What the request is known by from end to end, the `X-Request-Id` header.

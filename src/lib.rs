@@ -63,6 +63,7 @@
 //! | [`access_log`] | a line for each request |
 //! | [`filter`], [`route`] | the trait for hooks; which route a request takes |
 //! | [`ctx`] | what is known of one request while it is under way |
+//! | [`terms`] | what is true of every request of a connection |
 //! | [`pool`] | a set of backends: pick one, connect to it, probe them all |
 //! | [`selection`], [`health`], [`discovery`] | implementations of pingora's three traits |
 //! | [`backend`] | what is known of one backend, and the lease on it |
@@ -91,3 +92,4 @@ mod proxy_header;
 pub mod reason;
 pub mod route;
 pub mod selection;
+pub mod terms;

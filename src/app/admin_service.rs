@@ -45,7 +45,7 @@ impl AdminService {
     pub(super) fn new(admin: Admin, socket: Socket) -> pingora_core::Result<(Self, AdminPort)> {
         let stop = watch::Sender::new(false);
         let shared = socket.share().or_err(ErrorType::BindError, "admin")?;
-        let service = AdminService { opening: Some(Opening::new(admin, shared, None)?), stop: stop.subscribe() };
+        let service = AdminService { opening: Some(Opening::new(admin, shared)), stop: stop.subscribe() };
         Ok((service, AdminPort { socket, stop }))
     }
 }

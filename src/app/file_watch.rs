@@ -20,26 +20,32 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
-/// What was seen of a file.
-#[derive(Debug, Default)]
-pub(super) struct FileWatch {
-    loaded: Option<Stamp>,
-    last: Option<Stamp>,
+/// What was seen of a file, or of several that belong together.
+#[derive(Debug)]
+pub(super) struct FileWatch<S = Stamp> {
+    loaded: Option<S>,
+    last: Option<S>,
 }
 
-impl FileWatch {
+impl<S> Default for FileWatch<S> {
+    fn default() -> Self {
+        FileWatch { loaded: None, last: None }
+    }
+}
+
+impl<S: Clone + PartialEq> FileWatch<S> {
     /// It is loaded, or was tried to be, as it is now.
-    pub(super) fn loaded(&mut self, stamp: Option<Stamp>) {
-        self.loaded = stamp;
+    pub(super) fn loaded(&mut self, stamp: Option<S>) {
+        self.loaded.clone_from(&stamp);
         self.last = stamp;
     }
 
     /// Whether it is to be loaded: it differs from what was loaded, and does not differ from what it was at the last look, so that
     /// nobody is still writing it.
-    pub(super) fn look(&mut self, stamp: Option<Stamp>) -> bool {
+    pub(super) fn look(&mut self, stamp: Option<S>) -> bool {
         let still = self.last == stamp;
         self.last = stamp;
-        still && stamp.is_some() && stamp != self.loaded
+        still && self.last.is_some() && self.last != self.loaded
     }
 }
 

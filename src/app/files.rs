@@ -21,7 +21,12 @@ pub(super) fn of_pool(pool: &Pool, ca_file: Option<&str>) -> Vec<u8> {
 
 /// The same of a listener.
 pub(super) fn of_listener(listener: &Listener) -> Vec<u8> {
-    digest(listener.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]))
+    digest(named(listener))
+}
+
+/// The files that a listener names, in their order.
+pub(super) fn named(listener: &Listener) -> impl Iterator<Item = PathBuf> {
+    listener.tls.iter().flat_map(|tls| tls.files()).cloned()
 }
 
 /// The same of a probe.

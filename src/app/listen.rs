@@ -14,14 +14,13 @@ use std::path::Path;
 
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::ListenerConfig;
-use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
 use rustix::net::sockopt::socket_acceptconn;
 
-use crate::config::{ListenAddress, ListenerTls};
+use crate::config::ListenAddress;
 
 /// Nothing is read but into a buffer of who wants it; pingora's 64 KiB for each connection are not needed. What is written is
 /// collected as pingora does it, so that a small response is one packet.
@@ -139,23 +138,16 @@ pub(super) struct Opening<A> {
 
 impl<A: ServerApp + Send + Sync + 'static> Opening<A> {
     /// Get ready to serve `app` on this socket.
-    ///
-    /// # Errors
-    /// That the certificate is not usable.
-    pub(super) fn new(app: A, socket: Socket, tls: Option<&ListenerTls>) -> pingora_core::Result<Self> {
+    pub(super) fn new(app: A, socket: Socket) -> Self {
         let key = key(&socket.address);
         let mut service = Service::new(key.clone(), app);
-        match (&socket.address, tls) {
-            (ListenAddress::Tcp(_), None) => service.add_listener(ListenerConfig::tcp(&key).l4_buffer(BUFFERS)),
-            (ListenAddress::Tcp(_), Some(tls)) => {
-                let (certificate, key_file) = (tls.certificate.to_string_lossy(), tls.key.to_string_lossy());
-                let mut settings = TlsSettings::intermediate(&certificate, &key_file)?;
-                settings.enable_h2();
-                service.add_tls_with_settings(&key, None, settings);
-            }
-            (ListenAddress::Unix(_), _) => service.add_listener(ListenerConfig::uds(&key).l4_buffer(BUFFERS)),
-        }
-        Ok(Opening { service, socket })
+        // TLS is not pingora's to speak: `front` does.
+        let config = match &socket.address {
+            ListenAddress::Tcp(_) => ListenerConfig::tcp(&key),
+            ListenAddress::Unix(_) => ListenerConfig::uds(&key),
+        };
+        service.add_listener(config.l4_buffer(BUFFERS));
+        Opening { service, socket }
     }
 
     /// Accept until `stop`; returns when no more is accepted. Panics if pingora cannot listen.

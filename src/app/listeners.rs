@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use log::{error, info};
 use pingora_core::server::{ListenFds, ShutdownWatch};
@@ -14,11 +15,13 @@ use pingora_core::services::Service as PingoraService;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::files;
+use super::certificates::Watched;
 use super::listen::{self, Opening, Socket};
+use super::port::{New, Port, places};
 use super::systemd::{self, Watchdog};
 use crate::config::{ListenAddress, Listener};
-use crate::front::{Door, Front};
+use crate::front::{Door, Front, Rules, SavedKeys, TicketKeys};
+use crate::metrics::Metrics;
 use crate::proxy::Phase;
 
 /// Why listeners stay as they are.
@@ -43,43 +46,23 @@ pub(super) struct Listeners(Arc<Inner>);
 
 struct Inner {
     front: Arc<Front>,
+    metrics: Arc<Metrics>,
+    /// What all of them make session tickets with.
+    tickets: Arc<TicketKeys>,
     open: Mutex<Vec<Port>>,
     /// Of listeners that accept no more, and that still have connections.
     closed: Mutex<Vec<watch::Sender<Phase>>>,
     openings: mpsc::UnboundedSender<(Opening<Door>, ShutdownWatch)>,
 }
 
-/// One listener that is open.
-struct Port {
-    /// As the configuration has it.
-    listener: Listener,
-    /// What stood in the files that it names.
-    files: Vec<u8>,
-    /// As it is bound.
-    socket: Socket,
-    phase: watch::Sender<Phase>,
-    /// Pingora's word that no more is accepted. Its end would be the same.
-    stop: watch::Sender<bool>,
-}
-
-impl Port {
-    /// Whether it is what is wanted there.
-    fn is(&self, wanted: &Listener) -> bool {
-        self.listener == *wanted && self.files == files::of_listener(wanted)
-    }
-
-    fn close(self, phase: Phase) {
-        self.phase.send_replace(phase);
-        self.stop.send_replace(true);
-    }
-}
-
 impl Listeners {
     /// None so far, and the service that will run them.
-    pub(super) fn new(front: Front) -> (Listeners, ListenersService) {
+    pub(super) fn new(front: Front, metrics: Arc<Metrics>) -> (Listeners, ListenersService) {
         let (openings, wanted) = mpsc::unbounded_channel();
         let listeners = Listeners(Arc::new(Inner {
             front: Arc::new(front),
+            metrics,
+            tickets: Arc::default(),
             open: Mutex::default(),
             closed: Mutex::default(),
             openings,
@@ -106,25 +89,81 @@ impl Listeners {
     /// The same.
     pub(super) fn adopt(&self, wanted: &[Listener], sockets: &mut Vec<Socket>) -> Result<Applied, ListenError> {
         let mut open = self.open();
-        let missing = wanted.iter().filter(|wanted| !open.iter().any(|port| port.is(wanted)));
-        let added: Result<Vec<_>, _> = missing.map(|wanted| self.prepare(wanted, &open, sockets)).collect();
+        let places = places(&open, wanted);
+        let missing = wanted.iter().enumerate().filter(|(place, _)| !places.contains(&Some(*place)));
+        let added: Result<Vec<_>, _> =
+            missing.map(|(place, wanted)| Ok((place, self.prepare(wanted, &open, sockets)?))).collect();
         let added = added?;
-        let before = open.len();
-        let (kept, gone) = open.drain(..).partition::<Vec<_>, _>(|port| wanted.iter().any(|wanted| port.is(wanted)));
-        let applied = Applied { kept: kept.len(), added: added.len(), removed: before - kept.len() };
-        *open = kept;
-        for (port, opening) in added {
+        let stay = open.iter().zip(&places).filter_map(|(port, place)| Some((port, wanted.get((*place)?)?)));
+        let renewed: Result<Vec<_>, _> = stay.map(|(port, wanted)| self.renewed(port, wanted)).collect();
+        let mut renewed = renewed?.into_iter();
+        let (mut placed, mut gone) = (Vec::new(), Vec::new());
+        for (mut port, place) in open.drain(..).zip(places) {
+            // Those that stay have been renewed in this order.
+            match place.and_then(|place| Some((place, renewed.next()?))) {
+                Some((place, (listener, new))) => {
+                    port.become_what(listener, new);
+                    placed.push((place, port));
+                }
+                None => gone.push(port),
+            }
+        }
+        let applied = Applied { kept: placed.len(), added: added.len(), removed: gone.len() };
+        for (place, (port, opening)) in added {
             info!("listening on {}", port.socket.address);
             // Refused only when the process is at its end.
             let _ = self.0.openings.send((opening, port.stop.subscribe()));
-            open.push(port);
+            placed.push((place, port));
         }
-        open.sort_by_key(|port| wanted.iter().position(|wanted| port.is(wanted)));
+        placed.sort_by_key(|(place, _)| *place);
+        open.extend(placed.into_iter().map(|(_, port)| port));
         for port in gone {
             info!("not listening on {} any more", port.socket.address);
+            let name = port.name();
+            if !open.iter().any(|port| port.certificates.is_some() && port.name() == name) {
+                self.0.metrics.tls().forget(&name);
+            }
             self.close_port(port, Phase::Closing);
         }
+        for certificates in open.iter().filter_map(|port| port.certificates.as_ref()) {
+            certificates.show(&self.0.metrics);
+            certificates.warn();
+        }
         Ok(applied)
+    }
+
+    /// What a listener that stays is to become.
+    fn renewed(&self, port: &Port, wanted: &Listener) -> Result<(Listener, New), ListenError> {
+        let new = self.rules(wanted, &port.name());
+        let new = new.map_err(|source| ListenError { address: wanted.address.clone(), source });
+        Ok((wanted.clone(), new?))
+    }
+
+    /// The rules of a listener, and who watches the files that they come from.
+    fn rules(&self, wanted: &Listener, name: &str) -> io::Result<New> {
+        // Ahead of reading: what is written meanwhile is seen as a change.
+        let stamps = Watched::stamps(wanted);
+        let rules = Rules::new(wanted, name, &self.0.tickets, self.0.metrics.tls());
+        let rules = rules.map_err(|mistakes| {
+            io::Error::other(mistakes.first().map_or_else(String::new, |mistake| mistake.message.clone()))
+        })?;
+        let certificates = rules.acceptor().map(|acceptor| Watched::new(name, Arc::clone(acceptor), stamps));
+        Ok(New { rules, certificates: certificates.map(Arc::new) })
+    }
+
+    /// The certificates that are served.
+    pub(super) fn certificates(&self) -> Vec<Arc<Watched>> {
+        self.open().iter().filter_map(|port| port.certificates.clone()).collect()
+    }
+
+    /// What session tickets are made with, for a successor.
+    pub(super) fn tickets(&self) -> SavedKeys {
+        self.0.tickets.save()
+    }
+
+    /// Take a predecessor's tickets, too.
+    pub(super) fn take_tickets(&self, saved: SavedKeys) {
+        self.0.tickets.go_on_with(saved);
     }
 
     fn prepare(
@@ -134,7 +173,7 @@ impl Listeners {
         sockets: &mut Vec<Socket>,
     ) -> Result<(Port, Opening<Door>), ListenError> {
         let failed = |source| ListenError { address: wanted.address.clone(), source };
-        // The same address with another certificate goes on with its socket: who has connected already is not lost.
+        // The same address with other demands goes on with its socket: who has connected already is not lost.
         let same = open.iter().find(|port| port.listener.address == wanted.address && !port.socket.is_lost());
         let socket = match (listen::take(&wanted.address, sockets), same) {
             (Some(handed), _) => Ok(handed),
@@ -143,11 +182,12 @@ impl Listeners {
         };
         let socket = socket.and_then(|socket| socket.usable().map(|()| socket)).map_err(failed)?;
         let phase = watch::Sender::default();
-        let door = Door::new(Arc::clone(&self.0.front), phase.subscribe(), wanted.h2c, &wanted.proxy_protocol);
-        let opening = Opening::new(door, socket.share().map_err(failed)?, wanted.tls.as_ref());
-        let opening = opening.map_err(|e| failed(io::Error::other(e.to_string())))?;
-        let files = files::of_listener(wanted);
-        let port = Port { listener: wanted.clone(), files, socket, phase, stop: watch::Sender::new(false) };
+        let New { rules, certificates } = self.rules(wanted, &socket.address.to_string()).map_err(failed)?;
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let door = Door::new(Arc::clone(&self.0.front), phase.subscribe(), Arc::clone(&rules));
+        let opening = Opening::new(door, socket.share().map_err(failed)?);
+        let (listener, stop) = (wanted.clone(), watch::Sender::new(false));
+        let port = Port { listener, rules, certificates, socket, phase, stop };
         Ok((port, opening))
     }
 

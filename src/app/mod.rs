@@ -6,6 +6,7 @@
 mod admin_service;
 mod build;
 mod build_pool;
+mod certificates;
 mod checks;
 mod control;
 mod file_watch;
@@ -14,6 +15,7 @@ mod listen;
 mod listeners;
 mod logs;
 mod open_files;
+mod port;
 mod registry;
 mod reload;
 mod run;
@@ -32,6 +34,7 @@ use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use crate::backend::Roster;
 use crate::config::{self, Config, ConfigError, Mistake, Options};
 use crate::filter::Filter;
+use crate::front;
 use crate::metrics::Metrics;
 use build_pool::Tools;
 use checks::Checks;
@@ -139,7 +142,7 @@ impl App {
     /// # Errors
     /// Every mistake.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let mut mistakes = config::environment(&self.config);
+        let mut mistakes = surroundings(&self.config);
         if mistakes.is_empty() {
             match Metrics::new() {
                 Ok(metrics) => {
@@ -155,10 +158,11 @@ impl App {
         if mistakes.is_empty() { Ok(()) } else { Err(self.error(mistakes)) }
     }
 
-    /// What [`App::check`] lets pass because a start would, too: backend names that do not resolve here.
+    /// What [`App::check`] lets pass because a start would, too: backend names that do not resolve here, certificates that come
+    /// to their end.
     pub fn warnings(&self) -> Option<ConfigError> {
-        let unresolved = config::unresolved(&self.config);
-        (!unresolved.is_empty()).then(|| self.error(unresolved))
+        let warnings = [config::unresolved(&self.config), front::warnings(&self.config)].concat();
+        (!warnings.is_empty()).then(|| self.error(warnings))
     }
 
     fn error(&self, mistakes: Vec<Mistake>) -> ConfigError {
@@ -172,8 +176,7 @@ impl App {
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let program = Program::this(options.upgrade);
         open_files::raise();
-        open_files::tell(&self.config.limits);
-        let mistakes = config::environment(&self.config);
+        let mistakes = surroundings(&self.config);
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());
         }
@@ -185,6 +188,11 @@ impl App {
         }
         served
     }
+}
+
+/// What keeps a valid configuration from being used on this machine, now.
+fn surroundings(config: &Config) -> Vec<Mistake> {
+    [config::environment(config), front::examine(config)].concat()
 }
 
 impl From<ListenError> for RunError {

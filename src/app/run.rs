@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::admin_service::{AdminPort, AdminService};
 use super::build_pool::Tools;
+use super::certificates::CertificateWatch;
 use super::checks::Checks;
 use super::control::Control;
 use super::listen::{self, Socket};
@@ -25,7 +26,7 @@ use super::upgrade::{Inheritance, Program, Ready};
 use super::{App, MAX_TRIES, RunError, RunOptions, build, open_files};
 use crate::admin::{Admin, Order, Orders};
 use crate::config::{Config, ListenAddress};
-use crate::front::Front;
+use crate::front::{Front, SavedKeys};
 use crate::metrics::Metrics;
 use crate::pool::{Keepers, PoolService};
 use crate::proxy::{Generation, Proxy, Traffic};
@@ -47,9 +48,10 @@ pub(super) fn serve(
     let (listeners, service) = serving.listeners(&server);
     let addresses = Arc::new(ArcSwap::from_pointee(Vec::new()));
     let mut handed = Handed::take(inheritance);
-    handed.restore(&serving);
+    handed.restore(&serving, &listeners);
     let admin = handed.bind(&app.config, &listeners)?;
 
+    open_files::tell(&app.config.limits);
     let (orders, ordered) = Orders::new();
     let stopping = watch::Sender::new(false);
     let pools = PoolService::new(serving.generation.load().pools.clone());
@@ -76,6 +78,8 @@ pub(super) fn serve(
     let stop = Arc::new(stop);
     let generation = Arc::clone(&serving.generation);
     let logs = Logs::of(&app.config, options, Arc::clone(&generation));
+    let certificates = CertificateWatch::new(listeners.clone(), Arc::clone(&serving.metrics));
+    server.add_service(background_service("certificates", certificates));
     let live = serving.live(keepers, listeners, addresses, Arc::clone(&stop));
     let control = control(app, live, ordered, program);
     server.add_service(background_service("control", control));
@@ -108,7 +112,8 @@ impl Serving {
     fn listeners(&self, server: &Server) -> (Listeners, ListenersService) {
         let proxy = http_proxy(&server.configuration, Proxy::new(Arc::clone(&self.generation)));
         let (generation, traffic) = (Arc::clone(&self.generation), Arc::clone(&self.traffic));
-        Listeners::new(Front::new(proxy, generation, traffic, open_files::clients()))
+        let front = Front::new(proxy, generation, traffic, open_files::clients());
+        Listeners::new(front, Arc::clone(&self.metrics))
     }
 
     fn admin(
@@ -153,22 +158,26 @@ fn control(app: App, live: Live, orders: mpsc::Receiver<Order>, program: Program
 struct Handed {
     sockets: Vec<Socket>,
     pools: Vec<crate::pool::SavedPool>,
+    tickets: SavedKeys,
     ready: Ready,
 }
 
 impl Handed {
     fn take(inheritance: &mut Option<Inheritance>) -> Self {
-        let (mut sockets, pools) = match inheritance {
-            Some(inheritance) => (std::mem::take(&mut inheritance.sockets), std::mem::take(&mut inheritance.pools)),
-            None => (systemd::sockets(), Vec::new()),
+        let (mut sockets, pools, tickets) = match inheritance {
+            Some(Inheritance { sockets, pools, tickets, .. }) => {
+                (std::mem::take(sockets), std::mem::take(pools), std::mem::take(tickets))
+            }
+            None => (systemd::sockets(), Vec::new(), SavedKeys::default()),
         };
         // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
         sockets.retain(|socket| !socket.is_lost());
-        Handed { sockets, pools, ready: Ready::default() }
+        Handed { sockets, pools, tickets, ready: Ready::default() }
     }
 
-    /// What is known of backends goes to their pools.
-    fn restore(&mut self, serving: &Serving) {
+    /// What is known of backends goes to their pools, and what sessions are made with to the listeners.
+    fn restore(&mut self, serving: &Serving, listeners: &Listeners) {
+        listeners.take_tickets(std::mem::take(&mut self.tickets));
         let generation = serving.generation.load();
         for saved in self.pools.drain(..) {
             if let Some(pool) = generation.pools.iter().find(|pool| pool.name() == saved.name) {

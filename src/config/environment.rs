@@ -12,7 +12,7 @@ use std::path::Path;
 use pingora_core::tls::sign::CertifiedKey;
 use pingora_core::tls::{CryptoProvider, install_default_crypto_provider, load_certs_and_key_files};
 
-use super::{BackendAddress, BackendTls, Config, ListenerTls, LogPath, Mistake, Position, Source, Sticky};
+use super::{BackendAddress, BackendTls, Config, LogPath, Mistake, Place, Position, Source, Sticky};
 
 /// How many names are looked up at a time: one dead name server must not make the check take minutes.
 const LOOKUPS: usize = 16;
@@ -20,11 +20,6 @@ const LOOKUPS: usize = 16;
 /// What keeps a valid configuration from being used on this machine, now.
 pub fn environment(config: &Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for (i, listener) in config.listeners.iter().enumerate() {
-        if let Some(tls) = &listener.tls {
-            certificate(tls, &format!("listeners[{i}].tls.certificates[0]"), &mut mistakes);
-        }
-    }
     if let Some(LogPath::File(path)) = config.access_log.as_ref().map(|log| &log.path)
         && let Err(e) = appendable(path)
     {
@@ -97,12 +92,13 @@ pub fn unresolved(config: &Config) -> Vec<Mistake> {
     names(config, resolve)
 }
 
-fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
+/// A mistake of the surroundings rather than of the file.
+pub(crate) fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
     Mistake::new(at, key, format!("not usable here: {message}"))
 }
 
 /// An I/O error in the words of a person.
-fn reason(e: &io::Error) -> String {
+pub(crate) fn reason(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "no permission".to_owned(),
@@ -111,17 +107,17 @@ fn reason(e: &io::Error) -> String {
     }
 }
 
-/// Pingora panics in a background task over a certificate it cannot use, and goes on without the listener.
-fn certificate(tls: &ListenerTls, key: &str, mistakes: &mut Vec<Mistake>) {
-    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(tls.at, &format!("{key}.{which}"), message));
+/// Pingora panics over a certificate that it cannot use.
+fn shown(paths: (&Path, &Path), at: Place, key: &str, mistakes: &mut Vec<Mistake>) {
+    let mut wrong = |which: &str, message: &str| mistakes.push(not_usable(at, &format!("{key}.{which}"), message));
     let mut readable = true;
-    for (which, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+    for (which, path) in [("certificate", paths.0), ("key", paths.1)] {
         if let Err(e) = fs::read(path) {
             wrong(which, &format!("cannot read {}: {}", path.display(), reason(&e)));
             readable = false;
         }
     }
-    if readable && let Err((which, message)) = pair(&tls.certificate, &tls.key) {
+    if readable && let Err((which, message)) = pair(paths.0, paths.1) {
         wrong(which, &message);
     }
 }
@@ -132,8 +128,7 @@ fn backend_tls(tls: &BackendTls, key: &str, mistakes: &mut Vec<Mistake>) {
         mistakes.push(not_usable(tls.at, &format!("{key}.ca"), &message));
     }
     if let Some(client) = &tls.client {
-        let shown = ListenerTls { certificate: client.certificate.clone(), key: client.key.clone(), at: tls.at };
-        certificate(&shown, key, mistakes);
+        shown((&client.certificate, &client.key), tls.at, key, mistakes);
     }
 }
 

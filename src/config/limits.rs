@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Limits of the client's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// How long a TLS handshake may take. Default [`Limits::HANDSHAKE_TIMEOUT`].
+    pub handshake_timeout: Duration,
     /// How long a client may take over the header of a request, from its first byte to its last. Default
     /// [`Limits::HEADER_TIMEOUT`].
     pub header_timeout: Duration,
@@ -38,6 +40,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Long for a bad line, short for a client that says nothing.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
     /// Long for a person's connection, short for one that trickles.
     pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
     /// As nginx's `keepalive_timeout`.
@@ -65,6 +69,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            handshake_timeout: Self::HANDSHAKE_TIMEOUT,
             header_timeout: Self::HEADER_TIMEOUT,
             idle_timeout: Self::IDLE_TIMEOUT,
             body_timeout: Self::BODY_TIMEOUT,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::Place;
+use super::{ListenerTls, Place, Redirect};
 
 /// One listener: an address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Speak HTTP/2 without TLS, too, by prior knowledge. Default `false`.
     pub h2c: bool,
+    /// Answer every request here by sending the client to HTTPS. Default not.
+    pub redirect_to_https: Option<Redirect>,
     /// Who begins a connection with a header of the PROXY protocol, and is believed. Default nobody.
     pub proxy_protocol: Vec<IpNet>,
     /// Where the file says so.
@@ -39,15 +41,4 @@ impl fmt::Display for ListenAddress {
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
-}
-
-/// The TLS side of a listener: one certificate, both files PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// The certificate chain, the leaf first.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Where the file names the certificate.
-    pub at: Place,
 }

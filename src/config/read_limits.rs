@@ -20,6 +20,7 @@ pub(super) fn limits(top: &mut Map<'_>) -> Limits {
     };
     let number: fn(&Value<'_>) -> Option<u64> = |value| value.whole(1..=MANY);
     let limits = Limits {
+        handshake_timeout: map.read("handshake_timeout", default.handshake_timeout, Value::duration),
         header_timeout: map.read("header_timeout", default.header_timeout, Value::duration),
         idle_timeout: map.read("idle_timeout", default.idle_timeout, Value::duration),
         body_timeout: map.read("body_timeout", default.body_timeout, Value::duration),

@@ -6,8 +6,9 @@ use ipnet::IpNet;
 
 use super::address;
 use super::map::Map;
+use super::read_tls::{listener_tls, redirect};
 use super::reader::{Value, line};
-use super::{AccessLog, Admin, ListenAddress, Listener, ListenerTls, LogFormat, LogPath};
+use super::{AccessLog, Admin, ListenAddress, Listener, LogFormat, LogPath};
 
 /// Read `listeners`.
 pub(super) fn listeners(top: &mut Map<'_>) -> Vec<Listener> {
@@ -41,19 +42,20 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     });
     let tls = map.get("tls");
     let h2c = map.get("h2c");
+    let to_https = map.get("redirect_to_https");
     let proxy_protocol = map.get("proxy_protocol").filter(|v| !v.is_off()).and_then(|v| proxy_protocol(&v));
     map.done();
     let h2c_set = h2c.as_ref().and_then(Value::boolean).unwrap_or(false);
     if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
         h2c.wrong("cannot stand beside 'tls': there, clients choose HTTP/2 during the handshake (ALPN); remove it");
     }
-    let listener = Listener {
-        address: address?,
-        tls: tls.and_then(|tls| listener_tls(&tls)),
-        h2c: h2c_set,
-        proxy_protocol: proxy_protocol.unwrap_or_default(),
-        at: value.at.into(),
-    };
+    let redirect_to_https = to_https.as_ref().and_then(redirect);
+    if let (Some(to_https), true, true) = (&to_https, redirect_to_https.is_some(), tls.is_some()) {
+        to_https.wrong("cannot stand beside 'tls': who comes here has come by HTTPS; set it on the plain listener");
+    }
+    let tls = tls.and_then(|tls| listener_tls(&tls));
+    let (proxy_protocol, at) = (proxy_protocol.unwrap_or_default(), value.at.into());
+    let listener = Listener { address: address?, tls, h2c: h2c_set, redirect_to_https, proxy_protocol, at };
     Some((listener, written?))
 }
 
@@ -68,22 +70,6 @@ fn proxy_protocol(value: &Value<'_>) -> Option<Vec<IpNet>> {
         from.wrong("must name at least one address or range, like [10.0.0.0/8]");
     }
     Some(found)
-}
-
-fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
-    let mut map = value.map()?;
-    let list = map.need("certificates", "certificates: [{ certificate: site.pem, key: site.key }]");
-    map.done();
-    let list = list?.list("certificates")?;
-    if let Some(second) = list.get(1) {
-        second.wrong("one certificate per listener is supported so far");
-    }
-    let mut pair = list.first()?.map()?;
-    let certificate = pair.need("certificate", "certificate: site.pem");
-    let key = pair.need("key", "key: site.key");
-    pair.done();
-    let at = certificate.as_ref()?.at;
-    Some(ListenerTls { certificate: certificate?.path()?, key: key?.path()?, at: at.into() })
 }
 
 /// Can the second not be bound because of the first? A wildcard takes the port of every address of its family.

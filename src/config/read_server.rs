@@ -29,6 +29,7 @@ enum Kind {
 }
 
 const UNSTABLE: &str = "works only in a build with '--cfg tokio_unstable', which this is not; remove it";
+const OFFLOAD: &str = "does nothing: handshakes with clients are made by the threads of 'threads'; remove it";
 /// A year. Far beyond it, adding it to now overflows.
 const MAX_SECONDS: u64 = 365 * 24 * 3600;
 /// Pingora multiplies it by the number of threads.
@@ -62,14 +63,6 @@ const KEYS: &[(&str, Kind)] = &[
         "upstream_connect_offload_thread_per_pool",
         Kind::Whole(1, MAX_THREADS, |c, n| c.upstream_connect_offload_thread_per_pool = Some(size(n))),
     ),
-    (
-        "downstream_tls_offload_threadpools",
-        Kind::Whole(1, MAX_THREADS, |c, n| c.downstream_tls_offload_threadpools = Some(size(n))),
-    ),
-    (
-        "downstream_tls_offload_thread_per_pool",
-        Kind::Whole(1, MAX_THREADS, |c, n| c.downstream_tls_offload_thread_per_pool = Some(size(n))),
-    ),
     ("upstream_debug_ssl_keylog", Kind::Boolean(|c, b| c.upstream_debug_ssl_keylog = b)),
     ("max_blocking_threads", Kind::Whole(1, 1 << 16, |c, n| c.max_blocking_threads = Some(size(n)))),
     ("blocking_threads_ttl_seconds", Kind::Whole(0, MAX_SECONDS, |c, n| c.blocking_threads_ttl_seconds = Some(n))),
@@ -92,6 +85,8 @@ const KEYS: &[(&str, Kind)] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("max_retries", "is set for each pool: write pools.NAME.retry.attempts"),
     ("upgrade_sock_connect_accept_max_retries", "does nothing in Pingora 0.9; remove it"),
+    ("downstream_tls_offload_threadpools", OFFLOAD),
+    ("downstream_tls_offload_thread_per_pool", OFFLOAD),
     ("runtime_enable_alt_timer", UNSTABLE),
     ("runtime_metrics_poll_time_histogram", UNSTABLE),
     ("runtime_metrics_poll_time_histogram_scale", UNSTABLE),
@@ -100,10 +95,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Pairs of which one does nothing without the other.
-const PAIRS: &[(&str, &str)] = &[
-    ("upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool"),
-    ("downstream_tls_offload_threadpools", "downstream_tls_offload_thread_per_pool"),
-];
+const PAIRS: &[(&str, &str)] = &[("upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool")];
 
 /// Read Pingora's keys from the top of the file.
 pub(super) fn server(top: &mut Map<'_>) -> Arc<ServerConf> {

@@ -16,6 +16,11 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 impl Value<'_> {
     /// A duration with its unit, 1 ms to 365 days.
     pub(super) fn duration(&self) -> Option<Duration> {
+        self.duration_within(SHORTEST, LONGEST)
+    }
+
+    /// A duration with its unit, within these bounds.
+    pub(super) fn duration_within(&self, shortest: Duration, longest: Duration) -> Option<Duration> {
         let form = "a duration with its unit, like 2s or 250ms";
         let Some(text) = self.scalar() else {
             self.must_be(form);
@@ -30,11 +35,13 @@ impl Value<'_> {
             return None;
         }
         match humantime::parse_duration(text) {
-            Ok(duration) if units_are_ours(text) && (SHORTEST..=LONGEST).contains(&duration) => return Some(duration),
+            Ok(duration) if units_are_ours(text) && (shortest..=longest).contains(&duration) => return Some(duration),
             Ok(duration) if units_are_ours(text) && duration.is_zero() => {
                 self.wrong(format!("must be more than 0, got {got}"))
             }
-            Ok(_) if units_are_ours(text) => self.wrong(format!("must be 1ms to 365d, got {got}")),
+            Ok(_) if units_are_ours(text) => {
+                self.wrong(format!("must be {} to {}, got {got}", bound(shortest), bound(longest)));
+            }
             _ => self.wrong(format!("must be {form}, got {got} (units: ms, s, m, h, d)")),
         }
         None
@@ -93,6 +100,14 @@ fn meant(text: &str) -> Option<Percent> {
         (0.0..=f64::from(u16::MAX)).contains(&percent).then_some(percent as u16)
     };
     whole.or_else(part).map(Percent)
+}
+
+/// A bound as a message says it: in days where those are whole.
+fn bound(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds > 0 && seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+        _ => written(duration),
+    }
 }
 
 /// A duration as the file would write it.

@@ -7,6 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
+use crate::terms::tell_strict_transport;
+
 /// Answer with a text, and these headers beside its length and type. A `request_filter` that has done so returns `Ok(true)`.
 ///
 /// # Errors
@@ -21,6 +23,7 @@ pub async fn respond(
     for (name, value) in headers {
         response.insert_header(*name, *value)?;
     }
+    tell_strict_transport(&mut response)?;
     // RFC 9110, 8.6: neither of them has a body, nor says how long one would be.
     let has_length = status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
     if has_length {

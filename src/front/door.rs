@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::BytesMut;
-use ipnet::IpNet;
 use log::debug;
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
@@ -23,10 +23,13 @@ use tokio::time::timeout;
 use super::census::Counted;
 use super::downstream::{Downstream, End};
 use super::http2::Http2;
+use super::rules::Rules;
 use super::streams::Streams;
+use super::tls::Acceptor;
 use super::{Front, patience, proxied, refusal};
 use crate::proxy::{Connection, Phase};
 use crate::reason::Reason;
+use crate::terms::Terms;
 
 /// How long a connection may stay silent before it is closed when the process ends, which is not to wait for it. When only the
 /// listener closes, a silent connection has its whole idle timeout: whoever closes it may meet a request that is on its way and
@@ -40,15 +43,13 @@ const LINGER_REFUSED: Duration = Duration::from_secs(2);
 pub(crate) struct Door {
     front: Arc<Front>,
     phase: watch::Receiver<Phase>,
-    /// HTTP/2 by prior knowledge is looked for.
-    h2c: bool,
-    /// Whose word is taken for who the client is.
-    proxies: Vec<IpNet>,
+    rules: Arc<ArcSwap<Rules>>,
 }
 
 impl Door {
-    pub(crate) fn new(front: Arc<Front>, phase: watch::Receiver<Phase>, h2c: bool, proxies: &[IpNet]) -> Self {
-        Door { front, phase, h2c, proxies: proxies.to_vec() }
+    /// One whose rules may be others for the next who comes.
+    pub(crate) fn new(front: Arc<Front>, phase: watch::Receiver<Phase>, rules: Arc<ArcSwap<Rules>>) -> Self {
+        Door { front, phase, rules }
     }
 }
 
@@ -68,13 +69,14 @@ impl ServerApp for Door {
 /// What most connections never come to is boxed, here: it would be part of what each of them holds while it waits.
 impl Door {
     async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let rules = self.rules.load_full();
         let most = self.front.generation.load().limits.max_connections;
         let most = most.map_or(self.front.most, |most| most.min(self.front.most));
         let mut counted = match self.front.census.count(most) {
             Ok(counted) => counted,
-            Err(reason) => return Box::pin(self.refuse(stream, reason)).await,
+            Err(reason) => return Box::pin(self.refuse(stream, &rules, reason)).await,
         };
-        let stream = match Box::pin(self.introduced(stream)).await {
+        let stream = match Box::pin(self.introduced(stream, &rules)).await {
             Ok(stream) => stream,
             Err(e) => {
                 debug!("a connection without a PROXY header: {e}");
@@ -82,28 +84,36 @@ impl Door {
             }
         };
         if let Err(reason) = self.admit(&stream, &mut counted) {
-            return Box::pin(self.refuse(stream, reason)).await;
+            return Box::pin(self.refuse(stream, &rules, reason)).await;
         }
+        let secured = match &rules.tls {
+            None => Some((stream, rules.terms(None))),
+            Some(tls) => Box::pin(self.secured(stream, tls, &rules)).await,
+        };
+        let Some((stream, terms)) = secured else { return };
+        let h2c = rules.h2c;
+        drop(rules);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return Box::pin(self.serve_http2(stream, BytesMut::new(), shutdown)).await;
+            return Box::pin(self.serve_http2(stream, BytesMut::new(), terms, shutdown)).await;
         }
         let connection = Connection::new(self.phase.clone(), Arc::clone(&self.front.traffic));
         let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
         let http2 = {
-            let served = pin!(Arc::clone(&connection).around(self.serve_http1(downstream, shutdown, &connection)));
+            let served = self.serve_http1(downstream, h2c, shutdown, &connection);
+            let served = pin!(Terms::around(terms.clone(), Arc::clone(&connection).around(served)));
             unless_nothing_comes(served, &connection).await
         };
         if let Some(Some(http2)) = http2 {
             drop(connection);
             let (stream, ahead) = http2.into_parts();
-            Box::pin(self.serve_http2(stream, ahead, shutdown)).await;
+            Box::pin(self.serve_http2(stream, ahead, terms, shutdown)).await;
         }
     }
 
     /// The connection of the client itself, where a proxy says whose it is.
-    async fn introduced(&self, stream: Stream) -> io::Result<Stream> {
-        let introduces = |peer: IpAddr| self.proxies.iter().any(|net| net.contains(&peer));
-        if self.proxies.is_empty() || !peer(&stream).is_some_and(introduces) {
+    async fn introduced(&self, stream: Stream, rules: &Rules) -> io::Result<Stream> {
+        let introduces = |peer: IpAddr| rules.proxies.iter().any(|net| net.contains(&peer));
+        if rules.proxies.is_empty() || !peer(&stream).is_some_and(introduces) {
             return Ok(stream);
         }
         let patience = self.front.generation.load().limits.header_timeout;
@@ -123,20 +133,34 @@ impl Door {
     }
 
     /// Turn a connection away. Whoever is about to speak TLS could not read an answer, and gets none.
-    async fn refuse(&self, stream: Stream, reason: Reason) {
+    async fn refuse(&self, stream: Stream, rules: &Rules, reason: Reason) {
         self.front.note(peer(&stream), b"", reason, Duration::ZERO);
-        farewell(stream, reason).await;
+        if rules.tls.is_none() {
+            farewell(stream, reason).await;
+        }
+    }
+
+    /// The connection after the handshake, if there is to be one, and what is true of all that comes on it.
+    async fn secured(&self, stream: Stream, tls: &Acceptor, rules: &Rules) -> Option<(Stream, Option<Arc<Terms>>)> {
+        let limit = self.front.generation.load().limits.handshake_timeout;
+        let mut phase = self.phase.clone();
+        let (stream, shown) = tokio::select! {
+            made = tls.accept(stream, limit) => made?,
+            // Who has no connection yet has sent no request.
+            Ok(_) = phase.wait_for(|phase| *phase >= Phase::Ending) => return None,
+        };
+        Some((stream, rules.terms(shown)))
     }
 
     /// One request after the other. What is left when the client turns out to speak HTTP/2.
     async fn serve_http1(
         &self,
         mut downstream: Box<Downstream>,
+        mut h2c: bool,
         shutdown: &ShutdownWatch,
         connection: &Connection,
     ) -> Option<Downstream> {
         let mut most = self.front.generation.load().limits.max_requests_per_connection;
-        let mut h2c = self.h2c;
         loop {
             let began = Instant::now();
             let limits = patience(&self.front.generation.load().limits);
@@ -178,10 +202,10 @@ impl Door {
     }
 
     /// Streams beside each other, by pingora's own loop.
-    async fn serve_http2(&self, stream: Stream, ahead: BytesMut, shutdown: &ShutdownWatch) {
+    async fn serve_http2(&self, stream: Stream, ahead: BytesMut, terms: Option<Arc<Terms>>, shutdown: &ShutdownWatch) {
         let generation = self.front.generation.load_full();
         let stream = Box::new(Http2::new(stream, ahead, generation.limits.header_timeout));
-        let streams = Streams::new(Arc::clone(&self.front), &generation.limits, self.phase.clone());
+        let streams = Streams::new(Arc::clone(&self.front), &generation.limits, self.phase.clone(), terms);
         Arc::new(streams).process_new(stream, shutdown).await;
     }
 }

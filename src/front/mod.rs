@@ -7,7 +7,9 @@
 //! |---|---|
 //! | `door` | the way in, from the listener to one of the two below |
 //! | `census` | counts connections, in all and of each client |
+//! | `rules` | what the listener asks of its clients |
 //! | `proxied` | the PROXY protocol: who the client is |
+//! | `tls` | the handshake |
 //! | `downstream`, over `http1`, `alarm`, `pace` | HTTP/1: one request at a time, checked before pingora parses it |
 //! | `http2`, over `flood` | HTTP/2: what was read, and a limit on work for nothing |
 //! | `streams` | its streams, and how long they may wait |
@@ -28,7 +30,9 @@ mod http2;
 mod pace;
 mod proxied;
 mod refusal;
+mod rules;
 mod streams;
+mod tls;
 mod tunnel;
 
 use std::net::IpAddr;
@@ -47,6 +51,8 @@ use downstream::Patience;
 use http1::Bounds;
 
 pub(crate) use door::Door;
+pub(crate) use rules::Rules;
+pub(crate) use tls::{Acceptor, SavedKeys, TicketKeys, examine, warnings};
 
 /// The proxy behind its limits, the same for every listener.
 pub(crate) struct Front {

@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use crate::reason::Reason;
+use crate::terms::Terms;
 
 /// The whole response; the connection ends with it.
 pub(super) fn response(reason: Reason) -> Vec<u8> {
@@ -15,8 +16,11 @@ pub(super) fn response(reason: Reason) -> Vec<u8> {
         Reason::TooManyConnections | Reason::TooManyConnectionsPerIp => "Retry-After: 1\r\n",
         _ => "",
     };
+    let hsts = Terms::current().and_then(|terms| terms.hsts.clone());
+    let hsts = hsts.as_ref().and_then(|hsts| hsts.to_str().ok());
+    let hsts = hsts.map_or_else(String::new, |hsts| format!("Strict-Transport-Security: {hsts}\r\n"));
     format!(
-        "HTTP/1.1 {code} {phrase}\r\nX-Evenkeel-Reason: {reason}\r\n{more}Content-Type: text/plain\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {code} {phrase}\r\nX-Evenkeel-Reason: {reason}\r\n{more}{hsts}Content-Type: text/plain\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{text}",
         text.len(),
     )

@@ -18,6 +18,7 @@ use super::alarm::Alarm;
 use crate::config::Limits;
 use crate::proxy::{Connection, Phase};
 use crate::reason::Reason;
+use crate::terms::Terms;
 
 /// How long pingora may take to find out itself that an answer is overdue, and to say so.
 const PINGORAS_TURN: Duration = Duration::from_secs(1);
@@ -28,18 +29,24 @@ pub(super) struct Streams {
     options: HttpServerOptions,
     h2: H2Options,
     phase: watch::Receiver<Phase>,
+    terms: Option<Arc<Terms>>,
 }
 
 impl Streams {
-    /// Those of a connection that has these limits.
-    pub(super) fn new(front: Arc<Front>, limits: &Limits, phase: watch::Receiver<Phase>) -> Self {
+    /// Those of a connection that has these limits and terms.
+    pub(super) fn new(
+        front: Arc<Front>,
+        limits: &Limits,
+        phase: watch::Receiver<Phase>,
+        terms: Option<Arc<Terms>>,
+    ) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let mut h2 = default_h2_options();
         h2.max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX));
         h2.max_concurrent_streams(u32::try_from(limits.max_streams).unwrap_or(u32::MAX));
-        Streams { front, options, h2, phase }
+        Streams { front, options, h2, phase, terms }
     }
 }
 
@@ -54,6 +61,7 @@ impl HttpServerApp for Streams {
         let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let pause = self.front.generation.load().limits.body_timeout;
         let served = Arc::clone(&connection).around(self.front.proxy.process_new_http(session, shutdown));
+        let served = Terms::around(self.terms.clone(), served);
         if let Err(reason) = unless_overdue(served, &connection, pause).await {
             // The stream is reset: pingora, which waits, cannot be told to answer.
             self.front.note(client, b"", reason, connection.age());

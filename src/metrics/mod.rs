@@ -6,6 +6,7 @@
 mod labels;
 mod process;
 mod scraped;
+mod tls;
 
 use std::sync::OnceLock;
 
@@ -18,6 +19,7 @@ pub(crate) use labels::Hedged;
 pub use labels::RetryDenied;
 pub(crate) use process::ProcessMetrics;
 pub(crate) use scraped::{BackendSample, ScrapedFamilies};
+pub(crate) use tls::{Handshake, Handshakes, TlsMetrics};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
 const DURATION_BUCKETS: [f64; 14] =
@@ -41,6 +43,7 @@ pub struct Metrics {
     hedges: IntCounterVec,
     calls: IntCounterVec,
     process: ProcessMetrics,
+    tls: TlsMetrics,
 }
 
 /// The handles of one pool.
@@ -101,6 +104,7 @@ impl Metrics {
                 &["pool", "grpc_status"],
             )?,
             process: ProcessMetrics::new(&registry)?,
+            tls: TlsMetrics::new(&registry)?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
@@ -153,6 +157,11 @@ impl Metrics {
     /// What happens to the process as a whole.
     pub(crate) fn process(&self) -> &ProcessMetrics {
         &self.process
+    }
+
+    /// What happens with TLS towards clients.
+    pub(crate) fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Everything that requests counted, in Prometheus' text format.

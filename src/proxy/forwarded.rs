@@ -15,6 +15,7 @@ use pingora_core::{ErrorType, OrErr, Result};
 use super::{request, rfc7239};
 use crate::config::{ForwardedHeaders, Told};
 use crate::ctx::{Ctx, RequestId};
+use crate::terms::ClientCertificate;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -202,6 +203,22 @@ fn tell_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_
     let peer = received.peer.map(|peer| peer.to_canonical());
     value.push_str(&rfc7239::element(peer, request::authority(received.header), received.scheme()));
     request.insert_header(FORWARDED, value)?;
+    Ok(())
+}
+
+/// Tell the backend of the certificate that the client has shown. What the client itself says of one is worth nothing.
+pub(super) fn tell_certificate(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    if request.headers.keys().any(|name| ClientCertificate::is_header(name.as_str())) {
+        let all = request.headers.keys().filter(|name| ClientCertificate::is_header(name.as_str()));
+        for name in all.cloned().collect::<Vec<_>>() {
+            request.remove_header(&name);
+        }
+    }
+    if let Some(certificate) = &ctx.client_certificate {
+        for (name, value) in certificate.headers() {
+            request.insert_header(Bytes::from_static(name.as_bytes()), value.clone())?;
+        }
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::connection;
 use super::exchange::Exchange;
 use super::leg::{Leg, LegFailure};
 use super::race::left;
+use crate::terms::tell_strict_transport;
 
 /// How many pieces of a response are passed on at once.
 const PIECES: usize = 4;
@@ -66,8 +67,12 @@ async fn relay(session: &mut Session, leg: &mut Leg, said: HttpTask) -> Result<(
         while let Some(more) = (pieces.len() < PIECES).then(|| leg.next_if_any()).flatten() {
             pieces.push(more);
         }
-        if pieces.iter().any(|piece| matches!(piece, HttpTask::Header(..))) {
-            connection::last_if_closing(session);
+        for piece in &mut pieces {
+            if let HttpTask::Header(header, _) = piece {
+                connection::last_if_closing(session);
+                // The leg does not know the client's connection.
+                tell_strict_transport(header)?;
+            }
         }
         if session.write_response_tasks(std::mem::take(&mut pieces)).await? {
             return Ok(());

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody, and so may what tries all parsers.
-const MAY: [(&str, &[&str]); 18] = [
+const MAY: [(&str, &[&str]); 19] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "ctx", "filter"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
-    ("front", &["proxy", "access_log", "metrics", "reason", "config"]),
-    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "config"]),
+    ("front", &["proxy", "access_log", "metrics", "reason", "terms", "config"]),
+    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "terms", "config"]),
     ("access_log", &["ctx", "reason", "config"]),
-    ("filter", &["ctx"]),
+    ("filter", &["ctx", "terms"]),
     ("route", &["config"]),
-    ("ctx", &["pool", "backend", "reason", "config"]),
+    ("ctx", &["pool", "backend", "reason", "terms", "config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),
     ("health", &["backend", "proxy_header", "config"]),
@@ -25,6 +25,7 @@ const MAY: [(&str, &[&str]); 18] = [
     ("proxy_header", &["config"]),
     ("config", &[]),
     ("reason", &[]),
+    ("terms", &["config"]),
 ];
 
 /// Modules of ours that a text names after `crate::`, in paths and in braces.

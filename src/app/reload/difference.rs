@@ -143,6 +143,8 @@ fn listener_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, us
     let differs = [
         ("tls", was.tls != is.tls || old.files.listeners[before] != new.files.listeners[after]),
         ("h2c", was.h2c != is.h2c),
+        ("proxy_protocol", was.proxy_protocol != is.proxy_protocol),
+        ("redirect_to_https", was.redirect_to_https != is.redirect_to_https),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

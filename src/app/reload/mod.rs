@@ -24,6 +24,7 @@ use super::stop::{Stop, Times};
 use crate::admin::{Receipt, Refusal};
 use crate::config::{self, Config, ConfigError, Mistake};
 use crate::discovery::Primed;
+use crate::front::SavedKeys;
 use crate::metrics::Metrics;
 use crate::pool::{FIRST_ROUND, Keepers, Pool};
 use crate::proxy::Generation;
@@ -90,6 +91,11 @@ impl Reloader {
         Reloader { registry, live, config, files }
     }
 
+    /// What session tickets are made with.
+    pub(super) fn tickets(&self) -> SavedKeys {
+        self.live.listeners.tickets()
+    }
+
     /// The configuration that is loaded.
     pub(super) fn config(&self) -> &Config {
         &self.config
@@ -116,7 +122,7 @@ impl Reloader {
     /// Every mistake. Whatever happens, nothing has changed.
     pub(super) async fn plan(&mut self, config: Config) -> Result<Plan, Refusal> {
         let refuse = |mistakes| Refusal::Config(ConfigError::new(config.file.as_deref(), mistakes));
-        let mistakes = config::environment(&config);
+        let mistakes = super::surroundings(&config);
         if !mistakes.is_empty() {
             return Err(refuse(mistakes));
         }

@@ -24,8 +24,11 @@ mod program;
 mod successor;
 mod wire;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::front::SavedKeys;
 use crate::pool::SavedPool;
 
 pub(super) use predecessor::{HandOver, How, hand_over};
@@ -78,7 +81,21 @@ struct Offer {
     /// A list of [`SavedPool`]. As it comes: if it cannot be read, the sockets are worth more than that.
     pools: serde_json::Value,
     /// What cookies are signed with that have no secret of their own.
-    secret: Option<[u8; 32]>,
+    secret: Option<Secret>,
+    /// What session tickets are made with.
+    tickets: SavedKeys,
+}
+
+/// What nobody is to read but the successor.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Secret([u8; 32]);
+
+impl fmt::Debug for Secret {
+    /// Not what it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
 }
 
 impl Offer {

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use log::info;
 
 use super::wire::Wire;
-use super::{Answer, Offer, Program, Ready, VERSION, Word};
+use super::{Answer, Offer, Program, Ready, Secret, VERSION, Word};
 use crate::app::listen::Socket;
+use crate::front::SavedKeys;
 use crate::pool::{SavedPool, bytes_of_process};
 
 /// How often it is looked whether a process listens, or has ended.
@@ -39,6 +40,7 @@ pub(in crate::app) enum How {
 pub(in crate::app) struct HandOver {
     pub(in crate::app) sockets: Vec<Socket>,
     pub(in crate::app) pools: Vec<SavedPool>,
+    pub(in crate::app) tickets: SavedKeys,
     pub(in crate::app) upgrade_sock: PathBuf,
     pub(in crate::app) limit: Duration,
 }
@@ -55,7 +57,8 @@ pub(in crate::app) fn hand_over(what: HandOver, how: How) -> Result<Ready, Strin
         listeners: what.sockets.iter().map(|socket| socket.written.to_string()).collect(),
         stderr: matches!(how, How::Start(_)),
         pools: serde_json::to_value(&what.pools).map_err(|e| e.to_string())?,
-        secret: Some(*bytes_of_process()),
+        secret: Some(Secret(*bytes_of_process())),
+        tickets: what.tickets,
     };
     let mut files: Vec<OwnedFd> = what.sockets.into_iter().map(Socket::into_fd).collect();
     let place = &what.upgrade_sock;

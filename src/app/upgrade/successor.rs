@@ -18,9 +18,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::wire::Wire;
-use super::{Answer, Ready, VERSION, Word};
+use super::{Answer, Ready, Secret, VERSION, Word};
 use crate::app::listen::{self, Socket};
 use crate::config::ListenAddress;
+use crate::front::SavedKeys;
 use crate::metrics::Metrics;
 use crate::pool::{SavedPool, go_on_with};
 
@@ -32,6 +33,8 @@ pub(in crate::app) struct Inheritance {
     pub(in crate::app) sockets: Vec<Socket>,
     /// What it knows of its backends.
     pub(in crate::app) pools: Vec<SavedPool>,
+    /// What it has made session tickets with.
+    pub(in crate::app) tickets: SavedKeys,
     stderr: Option<OwnedFd>,
     wire: Wire,
     pid: u32,
@@ -56,10 +59,11 @@ impl Inheritance {
         let stderr = if offer.stderr { files.next() } else { None };
         let sockets: io::Result<_> = files.zip(&offer.listeners).map(|(file, written)| adopt(file, written)).collect();
         let sockets = sockets.map_err(broken)?;
-        if let Some(secret) = offer.secret {
+        if let Some(Secret(secret)) = offer.secret {
             go_on_with(secret);
         }
-        Ok(Inheritance { sockets, pools: offer.pools(), stderr, wire, pid: offer.pid })
+        let pools = offer.pools();
+        Ok(Inheritance { sockets, pools, tickets: offer.tickets, stderr, wire, pid: offer.pid })
     }
 
     /// Say why it cannot be taken over.

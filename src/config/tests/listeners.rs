@@ -61,13 +61,12 @@ pools: { web: { backends: [a:1] } }
             r"10:39: listeners[8].tls.certificates: must be a list of certificates, got an empty one",
             r"11:16: listeners[9].address: 0.0.0.0:81 is taken by listeners[0] (line 10)",
             r"11:65: listeners[9].tls.certificates[0].key: must be the path of a file, got a value that is not shown here",
-            r"11:70: listeners[9].tls.certificates[1]: one certificate per listener is supported so far",
             r"12:16: listeners[10].address: 127.0.0.1:81 is taken by listeners[0] (line 10)",
             r"12:35: listeners[10].h2c: must be true or false, got 'yes'",
             r"14:5: listeners[12]: needs 'address', like address: :8080",
+            r"14:7: listeners[12].tls: needs 'certificates', like certificates: [{ certificate: site.pem, key: site.key }]",
             r"15:5: listeners[13]: must be a map of keys, got 'foo'",
             r"16:43: listeners[14].tls.certificates[0]: needs 'key', like key: site.key",
-            r"16:62: listeners[14].tls.client_ca: unknown key; allowed here: certificates",
         ],
     );
 }
@@ -233,8 +232,9 @@ fn the_forms_of_a_listener() {
     assert_eq!(addresses, expected);
     assert_eq!((config.listeners[0].h2c, config.listeners[0].at.0), (true, at(2, 5)));
     let tls = config.listeners[5].tls.clone().unwrap();
-    assert_eq!((tls.certificate, tls.key), ("/etc/tls/c.pem".into(), "/k.pem".into()));
-    assert_eq!(tls.at.0, at(7, 59));
+    let [pair] = &tls.certificates[..] else { panic!("{tls:?}") };
+    assert_eq!((&pair.certificate, &pair.key), (&"/etc/tls/c.pem".into(), &"/k.pem".into()));
+    assert_eq!(pair.at.0, at(7, 59));
     assert_eq!(config.admin, None);
 }
 

@@ -18,6 +18,7 @@ mod pools;
 mod routes;
 mod server;
 mod surroundings;
+mod tls;
 mod transport;
 
 /// A valid configuration.

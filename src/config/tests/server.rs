@@ -11,6 +11,7 @@ version: 2
 threads: 0
 max_retries: 3
 runtime_enable_alt_timer: true
+downstream_tls_offload_threadpools: 1
 upgrade_sock_connect_accept_max_retries: 1
 daemon: yes
 user: [a]
@@ -25,12 +26,13 @@ treads: 5
             r"7:10: threads: must be 1 to 1024, got 0",
             r"8:14: max_retries: is set for each pool: write pools.NAME.retry.attempts",
             r"9:27: runtime_enable_alt_timer: works only in a build with '--cfg tokio_unstable', which this is not; remove it",
-            r"10:42: upgrade_sock_connect_accept_max_retries: does nothing in Pingora 0.9; remove it",
-            r"11:9: daemon: must be true or false, got 'yes'",
-            r"12:1: user: must be a text, got a list",
-            r"13:23: client_bind_to_ipv4[0]: must be an IPv4 address, got '::1'",
-            r"14:39: upstream_connect_offload_threadpools: does nothing without 'upstream_connect_offload_thread_per_pool'",
-            r"15:1: treads: unknown key, did you mean 'threads'?",
+            r"10:37: downstream_tls_offload_threadpools: does nothing: handshakes with clients are made by the threads of 'threads'; remove it",
+            r"11:42: upgrade_sock_connect_accept_max_retries: does nothing in Pingora 0.9; remove it",
+            r"12:9: daemon: must be true or false, got 'yes'",
+            r"13:1: user: must be a text, got a list",
+            r"14:23: client_bind_to_ipv4[0]: must be an IPv4 address, got '::1'",
+            r"15:39: upstream_connect_offload_threadpools: does nothing without 'upstream_connect_offload_thread_per_pool'",
+            r"16:1: treads: unknown key, did you mean 'threads'?",
         ],
     );
 }

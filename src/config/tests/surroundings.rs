@@ -7,71 +7,10 @@ use super::super::environment::names;
 use super::super::{Config, Mistake, Sticky, environment, unresolved};
 use super::at;
 
-const CERTIFICATE: &str = include_str!("pem/site.pem");
-const KEY: &str = include_str!("pem/site.key");
-const OTHER_KEY: &str = include_str!("pem/other.key");
-
-/// What is wrong with a listener whose files hold these two texts; `None` leaves a file out.
-fn tls(certificate: Option<&str>, key: Option<&str>) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [("c.pem", certificate), ("k.pem", key)] {
-        if let Some(text) = text {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-    }
-    let text = "listeners:\n  - address: :443\n    tls: { certificates: [{ certificate: c.pem, key: k.pem }] }\n\
-                pools: { web: { backends: [127.0.0.1:1] } }\n";
-    let file = folder.path().join("lb.yaml");
-    fs::write(&file, text).unwrap();
-    said(&Config::load(&file).unwrap(), folder.path())
-}
-
 fn said(config: &Config, folder: &Path) -> Vec<String> {
     let line = |m: Mistake| format!("{}:{}: {}: {}", m.at.line, m.at.column, m.key, m.message);
     let folder = format!("{}/", folder.display());
     environment(config).into_iter().map(line).map(|line| line.replace(&folder, "")).collect()
-}
-
-const AT: &str = "3:42: listeners[0].tls.certificates[0]";
-
-#[test]
-fn a_certificate_and_its_key_are_usable() {
-    assert_eq!(tls(Some(CERTIFICATE), Some(KEY)), [""; 0]);
-}
-
-#[test]
-fn both_files_must_be_readable() {
-    assert_eq!(
-        tls(None, None),
-        [
-            format!("{AT}.certificate: not usable here: cannot read c.pem: no such file or folder"),
-            format!("{AT}.key: not usable here: cannot read k.pem: no such file or folder"),
-        ]
-    );
-}
-
-#[test]
-fn both_files_must_hold_what_they_are_named_for() {
-    assert_eq!(
-        tls(Some(KEY), Some(KEY)),
-        [format!("{AT}.certificate: not usable here: c.pem has no CERTIFICATE in it")]
-    );
-    assert_eq!(
-        tls(Some(CERTIFICATE), Some(CERTIFICATE)),
-        [format!("{AT}.key: not usable here: k.pem has no unencrypted PRIVATE KEY in it")]
-    );
-    let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
-    assert_eq!(tls(Some(broken), Some(KEY)), [format!("{AT}.certificate: not usable here: c.pem is not valid PEM")]);
-}
-
-#[test]
-fn the_key_must_be_the_certificates() {
-    assert_eq!(
-        tls(Some(CERTIFICATE), Some(OTHER_KEY)),
-        [format!(
-            "{AT}.certificate: not usable here: the certificate and the key do not fit: keys may not be consistent: KeyMismatch"
-        )]
-    );
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl Client {
         Ok(Client { wire: BufReader::with_capacity(64 * 1024, Box::new(stream)), tcp: Some(tcp) })
     }
 
+    /// A client on a connection that somebody else has made.
+    pub fn over(wire: impl Read + Write + Send + 'static) -> Client {
+        Client { wire: BufReader::new(Box::new(wire)), tcp: None }
+    }
+
     pub fn connect_unix(path: &Path) -> Client {
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -11,6 +11,7 @@ pub mod nginx;
 pub mod origin;
 pub mod pools;
 pub mod replaceable;
+pub mod sites;
 pub mod socket;
 pub mod tally;
 pub mod tls;
