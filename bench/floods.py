@@ -9,9 +9,9 @@ import time
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
 END_STREAM, END_HEADERS = 1, 4
-# GET http://localhost/, by HPACK's static table: all of it, and with the large file for a path.
-REQUEST = b"\x82\x86\x84\x41\x09localhost"
-LARGE = b"\x82\x86\x04\x06/large\x41\x09localhost"
+# GET http://localhost/ with what HPACK's static table has, nothing to be remembered; and with the large file for a path.
+REQUEST = b"\x82\x86\x84\x01\x09localhost"
+LARGE = b"\x82\x86\x04\x06/large\x01\x09localhost"
 # How many bytes are put together at once.
 PIECE = 64 * 1024
 
@@ -52,6 +52,11 @@ def bomb():
     yield from batch(lambda stream: frame(HEADERS, END_STREAM | END_HEADERS, stream + 2, REQUEST + b"\xbe" * 16000))
 
 
+def malformed():
+    """The path 16,000 times in each request."""
+    return batch(lambda stream: frame(HEADERS, END_STREAM | END_HEADERS, stream, REQUEST + b"\x84" * 16000))
+
+
 FLOODS = {
     "h2 settings": lambda: batch(lambda _: frame(SETTINGS, 0, 0)),
     "h2 pings": lambda: batch(lambda _: frame(PING, 0, 0, b"12345678")),
@@ -61,6 +66,7 @@ FLOODS = {
     "h2 empty data": lambda: iter([frame(HEADERS, END_HEADERS, 1, b"\x83" + REQUEST[1:])] + [frame(DATA, 0, 1) * 8000] * 100_000),
     "h2 window of 0": window_of_nothing,
     "h2 hpack bomb": bomb,
+    "h2 malformed": malformed,
 }
 
 

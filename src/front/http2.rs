@@ -20,6 +20,10 @@ use super::flood::Flood;
 /// With what a client begins that speaks HTTP/2 by prior knowledge.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How much is read until others have their turn: the h2 crate goes on as long as there is something, and headers of so many
+/// bytes may stand for some hundred times as many, all of which it looks at before it refuses them.
+const TURN: usize = 16 * 1024;
+
 /// Whether this may be its beginning.
 pub(super) fn begins(bytes: &[u8]) -> bool {
     let most = bytes.len().min(PREFACE.len());
@@ -34,13 +38,15 @@ pub(super) struct Http2 {
     begin_by: Option<Instant>,
     alarm: Alarm,
     flood: Flood,
+    /// How much was read in this turn.
+    turn: usize,
 }
 
 impl Http2 {
     /// A connection of which `ahead` has been read already; the client has so long to begin.
     pub(super) fn new(stream: Stream, ahead: BytesMut, patience: Duration) -> Self {
         let begin_by = Some(Instant::now() + patience);
-        Http2 { stream, ahead, begin_by, alarm: Alarm::default(), flood: Flood::new() }
+        Http2 { stream, ahead, begin_by, alarm: Alarm::default(), flood: Flood::new(), turn: 0 }
     }
 }
 
@@ -51,6 +57,11 @@ impl AsyncRead for Http2 {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.turn >= TURN {
+            this.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if this.ahead.is_empty() {
             let read = Pin::new(&mut this.stream).poll_read(context, buffer);
@@ -59,6 +70,9 @@ impl AsyncRead for Http2 {
             {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            if read.is_pending() {
+                this.turn = 0;
+            }
             ready!(read)?;
         } else {
             let most = this.ahead.len().min(buffer.remaining());
@@ -66,6 +80,7 @@ impl AsyncRead for Http2 {
             this.ahead.advance(most);
         }
         let new = buffer.filled().get(before..).unwrap_or_default();
+        this.turn += new.len();
         if !this.flood.pass(new) {
             debug!("a client floods its HTTP/2 connection: closing");
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

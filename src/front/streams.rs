@@ -23,6 +23,10 @@ use crate::terms::Terms;
 /// How long pingora may take to find out itself that an answer is overdue, and to say so.
 const PINGORAS_TURN: Duration = Duration::from_secs(1);
 
+/// How many streams of a connection may be malformed before it ends. Each may cost as much as a hundred that are not, and a client
+/// that is only mistaken once in a while has another connection soon.
+const MOST_MALFORMED: usize = 20;
+
 /// The streams of one connection.
 pub(super) struct Streams {
     front: Arc<Front>,
@@ -45,6 +49,7 @@ impl Streams {
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let mut h2 = default_h2_options();
         h2.max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX));
+        h2.max_local_error_reset_streams(Some(MOST_MALFORMED));
         h2.max_concurrent_streams(u32::try_from(limits.max_streams).unwrap_or(u32::MAX));
         Streams { front, options, h2, phase, terms }
     }

@@ -92,6 +92,43 @@ fn a_flood_of_frames_ends_the_connection() {
     assert_eq!(evenkeel.get("/").text(), "hello");
 }
 
+/// Each is a reset, and may be 16 KB that stand for a thousand times as much.
+#[test]
+fn malformed_streams_without_end_end_the_connection() {
+    let (_origin, evenkeel) = both("");
+    let mut stream = connect(&evenkeel);
+    let mut all = [PREFACE, SETTINGS].concat();
+    for id in (1u32..400).step_by(2) {
+        // GET / twice over.
+        all.extend([0, 0, 4, 1, 5]);
+        all.extend(id.to_be_bytes());
+        all.extend([0x82, 0x86, 0x84, 0x84]);
+    }
+    stream.write_all(&all).unwrap();
+    for _ in 0..20 {
+        assert_eq!(reset(&mut stream), 1, "PROTOCOL_ERROR");
+    }
+    ends(&mut stream);
+    assert_eq!(evenkeel.get("/").text(), "hello");
+}
+
+/// What is sent is taken in turns with others, and all of it arrives.
+#[test]
+fn a_large_body_arrives() {
+    let origin = Origin::new(|exchange| {
+        let length = exchange.body()?.len();
+        exchange.ok(&length.to_string())
+    });
+    let h2c = "listeners: [{ address: 127.0.0.1:0, h2c: true }]\n";
+    let evenkeel = Evenkeel::start(&(h2c.to_owned() + &pool(&[origin.address], "")));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&vec![b'x'; 5_000_000]).unwrap();
+    let (url, body) = (format!("http://{}/", evenkeel.http()), format!("@{}", file.path().display()));
+    let arguments = ["-s", "-m", "10", "--http2-prior-knowledge", "--data-binary", &body, &url];
+    let output = Command::new("curl").args(arguments).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "5000000");
+}
+
 #[test]
 fn a_client_opens_so_many_streams() {
     let (_origin, evenkeel) = both("limits: { max_streams: 7 }\n");
