@@ -97,17 +97,17 @@ fn a_flood_of_frames_ends_the_connection() {
 fn malformed_streams_without_end_end_the_connection() {
     let (_origin, evenkeel) = both("");
     let mut stream = connect(&evenkeel);
-    let mut all = [PREFACE, SETTINGS].concat();
-    for id in (1u32..400).step_by(2) {
-        // GET / twice over.
-        all.extend([0, 0, 4, 1, 5]);
-        all.extend(id.to_be_bytes());
-        all.extend([0x82, 0x86, 0x84, 0x84]);
-    }
-    stream.write_all(&all).unwrap();
-    for _ in 0..20 {
+    stream.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
+    // GET / twice over, in the streams with these numbers.
+    let malformed = |ids: std::ops::Range<u32>| {
+        let frame = |id: u32| [&[0, 0, 4, 1, 5], &id.to_be_bytes()[..], &[0x82, 0x86, 0x84, 0x84]].concat();
+        ids.step_by(2).flat_map(frame).collect::<Vec<u8>>()
+    };
+    stream.write_all(&malformed(1..21)).unwrap();
+    for _ in 0..10 {
         assert_eq!(reset(&mut stream), 1, "PROTOCOL_ERROR");
     }
+    stream.write_all(&malformed(21..400)).unwrap();
     ends(&mut stream);
     assert_eq!(evenkeel.get("/").text(), "hello");
 }
