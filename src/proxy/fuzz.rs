@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{deadline, forwarded, key, path, request, response, retry, rfc7239};
+use super::{deadline, forwarded, key, path, request, response, retry, rfc7239, target};
 
 /// A path.
 pub(crate) fn path(data: &[u8]) {
@@ -21,15 +21,15 @@ pub(crate) fn path(data: &[u8]) {
 /// A target, with its method before a space.
 pub(crate) fn target(data: &[u8]) {
     let Some(space) = data.iter().position(|byte| *byte == b' ') else { return };
-    let (method, target) = data.split_at(space);
-    let Some(target) = target.get(1..) else { return };
-    let Ok(mut request) = RequestHeader::build(method, target, None) else { return };
-    if request::simplify(&mut request, true).is_err() {
+    let (method, rest) = data.split_at(space);
+    let Some(rest) = rest.get(1..) else { return };
+    let Ok(mut request) = RequestHeader::build(method, rest, None) else { return };
+    if target::simplify(&mut request, true).is_err() {
         return;
     }
     let once = request.raw_path().to_vec();
     assert!(once.first() == Some(&b'/') || once == b"*" && request.method == Method::OPTIONS);
-    assert_eq!(request::simplify(&mut request, true), Ok(()));
+    assert_eq!(target::simplify(&mut request, true), Ok(()));
     assert_eq!(request.raw_path(), once, "the one form has another");
     let _ = request::validate(&request, Some(0));
     request::forget_other_upgrades(&mut request);

@@ -25,6 +25,7 @@ mod request;
 mod response;
 mod retry;
 mod rfc7239;
+mod target;
 mod translate;
 mod upgrade;
 
@@ -97,12 +98,9 @@ impl ProxyHttp for Proxy {
         }
         exchange.identify(session);
         let generation = Arc::clone(&exchange.generation);
-        let sound = request::validate(session.req_header(), generation.limits.max_body_size);
-        let simple = sound.and_then(|()| request::simplify(session.req_header_mut(), generation.normalize_path));
-        if let Err(reason) = simple {
+        if let Err(reason) = request::prepare(session.req_header_mut(), &generation) {
             return exchange.refuse(session, reason).await;
         }
-        request::forget_other_upgrades(session.req_header_mut());
         if !exchange.find_route(session.req_header()) {
             return exchange.refuse(session, Reason::NoRoute).await;
         }
@@ -167,11 +165,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        let peer = exchange::peer_address(session);
         if let Some((header, left)) = exchange.left_to_tell() {
             deadline::tell(upstream_request, &header, left)?;
         }
-        let received = forwarded::Received { peer, tls, header: session.req_header() };
+        let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         exchange.translate(session, upstream_request).await?;
         for filter in exchange.filters() {

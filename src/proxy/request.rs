@@ -4,11 +4,12 @@ use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
-use super::path;
+use super::generation::Generation;
+use super::target;
 use crate::reason::Reason;
 
 /// To a backend that turns names into variables, as CGI does, `X_Real_IP` is one of these: a client would get past whoever
@@ -24,6 +25,17 @@ const DISGUISED: [&str; 9] = [
     "x-request-id",
     "proxy",
 ];
+
+/// Bring a request into the form in which it is routed and forwarded.
+///
+/// # Errors
+/// The reason of its refusal.
+pub(super) fn prepare(request: &mut RequestHeader, generation: &Generation) -> std::result::Result<(), Reason> {
+    validate(request, generation.limits.max_body_size)?;
+    target::simplify(request, generation.normalize_path)?;
+    forget_other_upgrades(request);
+    Ok(())
+}
 
 /// Refuse what must not be forwarded.
 ///
@@ -81,7 +93,7 @@ fn without_port(authority: &str) -> &str {
 }
 
 /// Whether it names a host and perhaps a port, and nothing else (RFC 9110, 7.2). No comma: a list is made of it too easily.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(literal) => {
             let Some((address, rest)) = literal.split_once(']') else { return false };
@@ -115,37 +127,6 @@ fn is_disguised(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().contains('_') && disguised(name.as_str()))
 }
 
-/// Bring the target into its one form, by which it is routed and with which it is forwarded: a path with its query, or the
-/// asterisk of OPTIONS. `GET http://host/path` is `GET /path`, with the host in `Host`.
-///
-/// # Errors
-/// The reason of a refusal: it is no such target, or one that readers disagree on.
-pub(super) fn simplify(request: &mut RequestHeader, normalize: bool) -> std::result::Result<(), Reason> {
-    // What is not UTF-8 pingora routes in another form than it forwards it in.
-    if !request.raw_path_is_utf8() {
-        return Err(Reason::BadRequest);
-    }
-    let target = request.raw_path();
-    let is_path = target.first() == Some(&b'/');
-    if target == b"*" && request.method == Method::OPTIONS {
-        return Ok(());
-    }
-    let named = if is_path { None } else { Some(host_in(target).ok_or(Reason::BadRequest)?) };
-    let form = match normalize {
-        true => path::normal(request.uri.path()).map_err(|_| Reason::BadRequest)?,
-        false => None,
-    };
-    if let (Some(named), false) = (named, request.headers.contains_key(HOST)) {
-        request.insert_header(HOST, named).map_err(|_| Reason::BadRequest)?;
-    }
-    if is_path && form.is_none() {
-        return Ok(());
-    }
-    let uri = with_path(&request.uri, form.as_deref()).ok_or(Reason::BadRequest)?;
-    request.set_uri(uri);
-    Ok(())
-}
-
 /// Leave no other wish for an upgrade than the one that is granted: of a GET, to WebSocket, named in `Connection` as it must be
 /// (RFC 9110, 7.8). Pingora takes any `Upgrade` for one, and what comes next for the bytes of a tunnel.
 pub(super) fn forget_other_upgrades(request: &mut RequestHeader) {
@@ -158,25 +139,6 @@ pub(super) fn forget_other_upgrades(request: &mut RequestHeader) {
     if !websocket || !request.headers.get_all(CONNECTION).iter().any(named) {
         request.remove_header(&UPGRADE);
     }
-}
-
-/// The host of an absolute target.
-fn host_in(target: &[u8]) -> Option<String> {
-    let (scheme, rest) = std::str::from_utf8(target).ok()?.split_once("://")?;
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    let host = rest.split(['/', '?', '#']).next()?;
-    (known && is_authority(host)).then(|| host.to_owned())
-}
-
-fn with_path(uri: &Uri, path: Option<&str>) -> Option<Uri> {
-    let path = path.unwrap_or_else(|| uri.path());
-    let target = match uri.query() {
-        Some(query) => format!("{path}?{query}").parse(),
-        None => path.parse(),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(target.ok()?);
-    Uri::from_parts(parts).ok()
 }
 
 /// HTTP/2 clients may send a cookie header in pieces; HTTP/1.1 knows one only (RFC 9113, 8.2.3).
@@ -203,43 +165,6 @@ mod tests {
         join_cookies(&mut request).unwrap();
         let cookies: Vec<_> = request.headers.get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
-    }
-
-    #[test]
-    fn a_target_has_one_form() {
-        for (method, target, form) in [
-            ("GET", "/a?b=/../c%zz", Some("/a?b=/../c%zz")),
-            ("GET", "/a/../b?c", Some("/b?c")),
-            ("GET", "http://example.com/a?b=c", Some("/a?b=c")),
-            ("GET", "HTTP://example.com/%2e/a", Some("/a")),
-            ("GET", "http://example.com", Some("/")),
-            ("GET", "http://example.com?b", Some("/?b")),
-            ("OPTIONS", "*", Some("*")),
-            ("GET", "*", None),
-            ("GET", "ftp://example.com/", None),
-            ("GET", "http:///a", None),
-            ("GET", "http:/a", None),
-            ("GET", "example.com:80", None),
-            ("GET", "?a", None),
-            ("GET", "a", None),
-            ("GET", "/a/../../b", None),
-        ] {
-            let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
-            let simplified = simplify(&mut request, true);
-            let found = simplified.is_ok().then(|| String::from_utf8(request.raw_path().to_vec()).unwrap());
-            assert_eq!(found.as_deref(), form, "{method} {target}");
-        }
-        let mut request = RequestHeader::build("GET", b"/a/../../b", None).unwrap();
-        assert_eq!(simplify(&mut request, false), Ok(()));
-        assert_eq!(request.raw_path(), b"/a/../../b");
-    }
-
-    #[test]
-    fn in_http2_the_path_changes_and_nothing_else() {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        request.set_uri("https://example.com:8443/a/./b?c".parse().unwrap());
-        simplify(&mut request, true).unwrap();
-        assert_eq!(request.uri, "https://example.com:8443/a/b?c");
     }
 
     #[test]

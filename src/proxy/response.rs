@@ -58,7 +58,9 @@ pub(super) fn hold_to_the_rules(response: &mut ResponseHeader, wants_tunnel: boo
         response.remove_header(&TRANSFER_ENCODING);
     }
     // RFC 9110, 2.5: our own, whatever the backend's.
-    response.set_version(Version::HTTP_11);
+    if response.version < Version::HTTP_11 {
+        response.set_version(Version::HTTP_11);
+    }
     Ok(())
 }
 

@@ -51,6 +51,29 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn forwarded_headers_say_what_a_backend_is_told() {
+    let origin = Origin::saying("hello");
+    let policy = "forwarded_headers: { x_forwarded: drop, x_forwarded_port: set, forwarded: append, x_real_ip: set }\n";
+    let pool = pool(&[origin.address], "");
+    let evenkeel = Evenkeel::start(&format!("trusted_proxies: [127.0.0.0/8]\n{policy}{pool}"));
+    let sent = "GET /f HTTP/1.1\r\nHost: shop.example:8080\r\nX-Forwarded-For: 198.51.100.7\r\nX-Real-IP: 198.51.100.7\r\n\
+        Forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\nForwarded: for=127.0.0.3\r\n\r\n";
+    assert_eq!(evenkeel.client().send(sent).read().status, 200);
+    let head = origin.last().head;
+    assert_eq!(head.all("x-forwarded-for"), [""; 0]);
+    assert_eq!(head.all("x-forwarded-port"), ["8080"]);
+    assert_eq!(head.all("x-real-ip"), ["2001:db8::9"]);
+    let ours = "for=127.0.0.1;host=\"shop.example:8080\";proto=http";
+    assert_eq!(head.all("forwarded"), [format!("for=\"[2001:db8::9]:4711\";proto=https, for=127.0.0.3, {ours}")]);
+    assert_eq!(evenkeel.requests(1)[0]["client"], "2001:db8::9");
+    // A reload changes it.
+    evenkeel.reload(&format!("{policy}{pool}"));
+    assert_eq!(evenkeel.client().send(sent).read().status, 200);
+    let head = origin.last().head;
+    assert_eq!((head.all("forwarded"), head.all("x-real-ip")), (vec![ours], vec!["127.0.0.1"]));
+}
+
+#[test]
 fn hop_by_hop_headers_stay_on_their_hop() {
     let origin = Origin::new(|exchange| {
         exchange.send(
