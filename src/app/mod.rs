@@ -176,7 +176,6 @@ impl App {
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let program = Program::this(options.upgrade);
         open_files::raise();
-        open_files::tell(&self.config.limits);
         let mistakes = surroundings(&self.config);
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());

@@ -51,6 +51,7 @@ pub(super) fn serve(
     handed.restore(&serving, &listeners);
     let admin = handed.bind(&app.config, &listeners)?;
 
+    open_files::tell(&app.config.limits);
     let (orders, ordered) = Orders::new();
     let stopping = watch::Sender::new(false);
     let pools = PoolService::new(serving.generation.load().pools.clone());

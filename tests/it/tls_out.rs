@@ -134,15 +134,16 @@ fn connections_are_not_shared_by_those_who_show_different_certificates() {
         ("c2", pool(backend.http2, "h2", "insecure_skip_verify: false")),
     ]));
     for version in ["1", "2"] {
-        let mut connections = std::collections::BTreeSet::new();
+        let mut owners = std::collections::HashMap::new();
         for _ in 0..3 {
             for (pool, subject) in [("a", "CN=one"), ("b", "CN=two"), ("c", "")] {
                 let said = said(&evenkeel, &format!("/{pool}{version}"));
                 assert_eq!(said[1], subject);
-                connections.insert(said[4].clone());
+                // How many there are depends on how busy the machine is.
+                let owner = *owners.entry(said[4].clone()).or_insert(subject);
+                assert_eq!(owner, subject, "each pool keeps its own: {owners:?}");
             }
         }
-        assert_eq!(connections.len(), 3, "each pool keeps its own");
     }
 }
 

@@ -16,6 +16,9 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext";
 /// More than what bounds a request in these tests, and far less than for ever.
 const SOON: Duration = Duration::from_secs(4);
 
+const NOT_KEPT: &str = "its connection is not used again";
+const TRIES: usize = 5;
+
 /// What the backend says next, and on which connections it was asked.
 #[derive(Default)]
 struct Script {
@@ -73,8 +76,7 @@ impl Stage {
         if took > SOON {
             return wrong(&format!("not before {took:?}"));
         }
-        let status = &*case.verdict[0];
-        if final_status(&answer) != Some(status) {
+        if !final_status(&answer).is_some_and(|status| case.verdict[0].split('|').any(|allowed| allowed == status)) {
             return wrong("another status");
         }
         let reason = case.verdict.iter().find(|word| word.contains('_'));
@@ -90,16 +92,29 @@ impl Stage {
         if case.arrives.as_ref().is_some_and(|expected| *expected != answer) {
             return wrong("something else");
         }
-        // Where it was asked first, and where next.
-        let next = self.ask("GET");
+        // Where it was asked, and where next.
         let asked = self.asked();
-        if !next.ends_with(b"next") {
-            return Err(format!("the next request got {}", shown(&next)));
+        // Where several are kept, they take turns.
+        for _ in 0..TRIES {
+            let next = self.ask("GET");
+            if !next.ends_with(b"next") {
+                return Err(format!("the next request got {}", shown(&next)));
+            }
+            match (self.asked().contains(&asked[0]), case.says("kept")) {
+                (true, _) if case.says("dropped") => return Err("its connection is used again".to_owned()),
+                (true, _) | (false, false) => return Ok(()),
+                (false, true) => {}
+            }
         }
-        match (asked[..] == [asked[0]; 2], case.says("kept"), case.says("dropped")) {
-            (true, _, true) | (false, true, _) => Err(format!("asked on {asked:?}")),
-            _ => Ok(()),
-        }
+        Err(NOT_KEPT.to_owned())
+    }
+
+    /// A connection that may be used again may yet be put by just too late for the next: not every time.
+    fn try_kept(&self, case: &Case) -> Result<(), String> {
+        (1..TRIES).fold(self.try_over_http1(case), |tried, _| match tried {
+            Err(what) if what == NOT_KEPT => self.try_over_http1(case),
+            tried => tried,
+        })
     }
 
     fn try_over_http2(&self, case: &Case) -> Result<(), String> {
@@ -226,7 +241,7 @@ fn what_backends_answer() {
     let stage = Stage::set();
     let mut wrong = Vec::new();
     for case in &cases {
-        for (over, tried) in [("HTTP/1", stage.try_over_http1(case)), ("HTTP/2", stage.try_over_http2(case))] {
+        for (over, tried) in [("HTTP/1", stage.try_kept(case)), ("HTTP/2", stage.try_over_http2(case))] {
             if let Err(what) = tried {
                 wrong.push(format!("{} (over {over}), {}: {what}", case.name, case.verdict.join(" ")));
             }
