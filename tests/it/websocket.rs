@@ -16,7 +16,7 @@ fn echo() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for wire in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || tungstenite::accept(wire).map(give_back));
+            std::thread::spawn(move || tungstenite::accept(wire).ok().map(give_back));
         }
     });
     address
