@@ -143,7 +143,7 @@ impl Desk {
         let what = HandOver {
             sockets: self.stop.sockets().map_err(|e| e.to_string())?,
             pools,
-            tickets: self.reloader.tickets(),
+            tickets: self.stop.tickets(),
             upgrade_sock: self.program.resolve(&config.server.upgrade_sock),
             limit: config.upgrade_timeout,
         };

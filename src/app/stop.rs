@@ -14,6 +14,7 @@ use super::listen::Socket;
 use super::listeners::Listeners;
 use super::systemd;
 use crate::config::Config;
+use crate::front::SavedKeys;
 use crate::proxy::{Phase, Traffic};
 
 /// How long requests in flight may take to finish when the configuration does not say. Pingora's own default is 300 s, more
@@ -86,6 +87,11 @@ impl Stop {
         }
         sockets.extend(self.listeners.sockets()?);
         Ok(sockets)
+    }
+
+    /// What session tickets are made with.
+    pub(super) fn tickets(&self) -> SavedKeys {
+        self.listeners.tickets()
     }
 
     /// Take other times from now on.

@@ -39,6 +39,9 @@ const LINGER_AT_END: Duration = Duration::from_millis(50);
 /// How long what a client still sends is read after a refusal, so that it sees the answer and not a reset.
 const LINGER_REFUSED: Duration = Duration::from_secs(2);
 
+/// From when on a connection is taken for one that lasts.
+const LASTS: Duration = Duration::from_secs(1);
+
 /// The door of one listener: the way from there to the proxy.
 pub(crate) struct Door {
     front: Arc<Front>,
@@ -55,13 +58,18 @@ impl Door {
 
 #[async_trait]
 impl ServerApp for Door {
-    /// In a task of its own: pingora's has room for a handshake of TLS, which a waiting connection would hold all its life.
+    /// What lasts goes on in a task of its own: pingora's has room for a handshake of TLS, 8 KiB, which is held until that task
+    /// ends. Not at once: a second task wakes a second thread, and a connection to a backend that was put back a moment ago is
+    /// lost to pingora when one thread asks for it while another lets go of it.
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (door, shutdown, counted) = (Arc::clone(self), shutdown.clone(), self.front.traffic.connection());
-        tokio::spawn(async move {
+        let mut served = Box::pin(async move {
             door.serve(stream, &shutdown).await;
             drop(counted);
         });
+        if timeout(LASTS, &mut served).await.is_err() {
+            tokio::spawn(served);
+        }
         None
     }
 }

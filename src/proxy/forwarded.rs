@@ -141,7 +141,7 @@ pub(super) fn tell(
     if let Ok(id) = id {
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
     }
-    Ok(())
+    tell_certificate(request, ctx)
 }
 
 /// Whether one of ours is to take its place. If not, and nobody is to be believed, it is gone by now.
@@ -207,7 +207,7 @@ fn tell_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_
 }
 
 /// Tell the backend of the certificate that the client has shown. What the client itself says of one is worth nothing.
-pub(super) fn tell_certificate(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+fn tell_certificate(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if request.headers.keys().any(|name| ClientCertificate::is_header(name.as_str())) {
         let all = request.headers.keys().filter(|name| ClientCertificate::is_header(name.as_str()));
         for name in all.cloned().collect::<Vec<_>>() {

@@ -45,7 +45,6 @@ use pingora_core::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::reason::Reason;
-use crate::terms::tell_strict_transport;
 
 pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
@@ -175,7 +174,6 @@ impl ProxyHttp for Proxy {
         }
         let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
-        forwarded::tell_certificate(upstream_request, &exchange.ctx)?;
         exchange.translate(session, upstream_request).await?;
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
@@ -225,8 +223,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         connection::answered();
-        response::strip_hop_by_hop(response);
-        tell_strict_transport(response)?;
+        response::prepare(response)?;
         exchange.grpc_web.response_header_filter(response);
         if let Some(cookie) = exchange.sticky_cookie(session) {
             response.append_header(header::SET_COOKIE, cookie)?;

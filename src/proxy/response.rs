@@ -5,6 +5,8 @@ use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
 
+use crate::terms::tell_strict_transport;
+
 /// More interim answers than that to one request are no help to anybody.
 const MAX_INTERIM: u8 = 16;
 
@@ -66,6 +68,15 @@ pub(super) fn hold_to_the_rules(response: &mut ResponseHeader, wants_tunnel: boo
 
 fn refuse<T>(why: &'static str) -> Result<T> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())
+}
+
+/// Make a backend's response one of our own.
+///
+/// # Errors
+/// None: what is written is well-formed.
+pub(super) fn prepare(response: &mut ResponseHeader) -> Result<()> {
+    strip_hop_by_hop(response);
+    tell_strict_transport(response)
 }
 
 /// Remove what is for one hop only (RFC 9110, 7.6.1). Pingora does so for requests, and writes `Connection` itself.

@@ -24,7 +24,6 @@ use super::stop::{Stop, Times};
 use crate::admin::{Receipt, Refusal};
 use crate::config::{self, Config, ConfigError, Mistake};
 use crate::discovery::Primed;
-use crate::front::SavedKeys;
 use crate::metrics::Metrics;
 use crate::pool::{FIRST_ROUND, Keepers, Pool};
 use crate::proxy::Generation;
@@ -89,11 +88,6 @@ impl Reloader {
     pub(super) fn new(config: Config, registry: Registry, live: Live) -> Self {
         let files = Files::of(&config);
         Reloader { registry, live, config, files }
-    }
-
-    /// What session tickets are made with.
-    pub(super) fn tickets(&self) -> SavedKeys {
-        self.live.listeners.tickets()
     }
 
     /// The configuration that is loaded.
