@@ -108,8 +108,12 @@ impl Door {
         let downstream = Box::new(Downstream::new(stream, Arc::clone(&connection), BytesMut::new()));
         let http2 = {
             let served = self.serve_http1(downstream, h2c, shutdown, &connection);
-            let served = pin!(Terms::around(terms.clone(), Arc::clone(&connection).around(served)));
-            unless_nothing_comes(served, &connection).await
+            let served = Box::pin(Arc::clone(&connection).around(served));
+            match terms.clone() {
+                // Nothing to carry, and nothing to pay for with each request.
+                None => unless_nothing_comes(served, &connection).await,
+                terms => unless_nothing_comes(Box::pin(Terms::around(terms, served)), &connection).await,
+            }
         };
         if let Some(Some(http2)) = http2 {
             drop(connection);
@@ -251,7 +255,7 @@ async fn nothing_comes(connection: &Connection) {
 }
 
 /// Serve a connection until it ends, or is to be closed because nothing comes.
-async fn unless_nothing_comes<T>(mut served: Pin<&mut impl Future<Output = T>>, connection: &Connection) -> Option<T> {
+async fn unless_nothing_comes<T>(mut served: Pin<Box<impl Future<Output = T>>>, connection: &Connection) -> Option<T> {
     let mut silent = pin!(nothing_comes(connection));
     let mut waits = false;
     poll_fn(|context| {

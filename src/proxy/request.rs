@@ -42,14 +42,16 @@ pub(super) fn prepare(request: &mut RequestHeader, generation: &Generation) -> s
 /// # Errors
 /// The reason of the refusal.
 pub(super) fn validate(request: &RequestHeader, max_body_size: Option<u64>) -> std::result::Result<(), Reason> {
-    // RFC 9112, 3.2. Pingora lets these through; a backend would have to guess whom they are for.
-    if request.version == Version::HTTP_11 && !request.headers.contains_key(HOST) {
-        return Err(Reason::BadRequest);
-    }
     if request.version == Version::HTTP_2 && !is_fit_for_http1(request) {
         return Err(Reason::BadRequest);
     }
-    if !authority(request).is_none_or(is_authority) || is_disguised(&request.headers) {
+    let authority = match request.headers.get(HOST) {
+        Some(host) => host.to_str().ok(),
+        // RFC 9112, 3.2. Pingora lets these through; a backend would have to guess whom they are for.
+        None if request.version == Version::HTTP_11 => return Err(Reason::BadRequest),
+        None => request.uri.authority().map(Authority::as_str),
+    };
+    if !authority.is_none_or(is_authority) || is_disguised(&request.headers) {
         return Err(Reason::BadRequest);
     }
     // TRACE echoes cookies and what we add to a header; CONNECT is not for a reverse proxy.
@@ -109,7 +111,8 @@ pub(super) fn is_authority(text: &str) -> bool {
             None => (text, ""),
         },
     };
-    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte);
+    let in_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.') || b"_~!$&'()*+;=%".contains(&byte);
     host.bytes().all(in_name) && port.len() <= 5 && port.bytes().all(|digit| digit.is_ascii_digit())
 }
 
