@@ -16,8 +16,9 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long the client may refuse to take what we send. Default [`Limits::WRITE_TIMEOUT`].
     pub write_timeout: Duration,
-    /// How many bytes a second a request body must come with, on average after ten seconds, or the client gets a 408. What the
-    /// backend does not take is not counted against the client. In HTTP/1 only. Default any.
+    /// How many bytes a second a request body must come with, on average once it has been waited for as long as `body_timeout`, or
+    /// the client gets a 408. What the backend does not take is not counted against the client. In HTTP/1 only. Default
+    /// [`Limits::MIN_BODY_RATE`].
     pub min_body_rate: Option<u64>,
     /// The largest header of a request, in bytes, up to [`Limits::MOST_HEADER_SIZE`]; more is answered with 431. Default
     /// [`Limits::MAX_HEADER_SIZE`].
@@ -50,6 +51,8 @@ impl Limits {
     pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
     /// As nginx's `send_timeout`.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// In bytes a second: less than the slowest modem, and what Kestrel asks for.
+    pub const MIN_BODY_RATE: u64 = 240;
     /// Room for large cookies and tokens.
     pub const MAX_HEADER_SIZE: u64 = 64 << 10;
     /// Pingora's own limit is 1 MiB.
@@ -74,7 +77,7 @@ impl Default for Limits {
             idle_timeout: Self::IDLE_TIMEOUT,
             body_timeout: Self::BODY_TIMEOUT,
             write_timeout: Self::WRITE_TIMEOUT,
-            min_body_rate: None,
+            min_body_rate: Some(Self::MIN_BODY_RATE),
             max_header_size: Self::MAX_HEADER_SIZE,
             max_headers: Self::MAX_HEADERS,
             max_uri_size: Self::MAX_URI_SIZE,

@@ -37,7 +37,8 @@ pub(super) struct Patience {
     pub(super) header: Duration,
     /// How large it may be.
     pub(super) bounds: Bounds,
-    /// How many bytes of a body it sends in a second, at least.
+    /// For the body, in all that it is waited for; beyond that, how many bytes of it come in a second at least.
+    pub(super) body: Duration,
     pub(super) body_rate: Option<u64>,
 }
 
@@ -111,7 +112,7 @@ impl Downstream {
     /// Why there is none.
     pub(super) async fn next(&mut self, patience: &Patience, h2c: bool) -> Result<BytesMut, End> {
         let mut wait = Wait { head: Head::default(), since: Instant::now(), begun: !self.ahead.is_empty(), h2c };
-        (self.pace, self.body_ended) = (Pace::new(patience.body_rate), None);
+        (self.pace, self.body_ended) = (Pace::new(patience.body_rate, patience.body), None);
         std::future::poll_fn(|context| self.poll_next(&mut wait, patience, context)).await
     }
 

@@ -96,6 +96,7 @@ fn patience(limits: &Limits) -> Patience {
             fields: size(limits.max_headers),
             target: size(limits.max_uri_size),
         },
+        body: limits.body_timeout,
         body_rate: limits.min_body_rate,
     }
 }

@@ -7,14 +7,13 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 
-/// A body may be slow at first, and then as much too slow as this makes up for.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Measures the time in which a body was waited for; what the backend does not take is not the client's fault.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     /// Bytes a second.
     least: Option<u64>,
+    /// For how long it may be waited for before that counts.
+    grace: Duration,
     came: u64,
     waited: Duration,
     since: Option<Instant>,
@@ -22,8 +21,8 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Of a body that has not begun.
-    pub(super) fn new(least: Option<u64>) -> Self {
-        Pace { least, ..Pace::default() }
+    pub(super) fn new(least: Option<u64>, grace: Duration) -> Self {
+        Pace { least, grace, ..Pace::default() }
     }
 
     /// So many bytes have come.
@@ -38,7 +37,7 @@ impl Pace {
     pub(super) fn late(&mut self, alarm: &mut Alarm, context: &mut Context<'_>) -> bool {
         let Some(least) = self.least else { return false };
         let since = *self.since.get_or_insert_with(Instant::now);
-        let allowed = GRACE + Duration::from_secs(self.came / least.max(1));
+        let allowed = self.grace + Duration::from_secs(self.came / least.max(1));
         alarm.rings(since + allowed.saturating_sub(self.waited), context)
     }
 }
@@ -57,7 +56,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_late_by_what_came_and_by_the_time_that_it_was_waited_for() {
-        let (mut pace, mut alarm) = (Pace::new(Some(100)), Alarm::default());
+        let (mut pace, mut alarm) = (Pace::new(Some(100), Duration::from_secs(10)), Alarm::default());
         let begin = Instant::now();
         for _ in 0..5 {
             assert!(!late(&mut pace, &mut alarm).await);
@@ -69,6 +68,6 @@ mod tests {
         poll_fn(|context| if pace.late(&mut alarm, context) { Poll::Ready(()) } else { Poll::Pending }).await;
         // Waited for 15 seconds in which 500 bytes came, and no more.
         assert_eq!(begin.elapsed(), Duration::from_secs(515));
-        assert!(!late(&mut Pace::new(None), &mut alarm).await);
+        assert!(!late(&mut Pace::new(None, Duration::ZERO), &mut alarm).await);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::evenkeel::pool;
-use crate::support::{Client, Evenkeel, Origin, wait_until};
+use crate::support::{Client, Evenkeel, LIMIT, Origin, wait_until};
 
 fn limited(limits: &str) -> (Origin, Evenkeel) {
     let origin = Origin::saying("hello");
@@ -59,17 +59,36 @@ fn who_says_nothing_is_let_go_in_silence() {
     assert_eq!(evenkeel.requests(1).len(), 1, "silence is no request");
 }
 
+/// It never pauses for as long as it may, and is too slow all the same.
 #[test]
-fn a_body_may_pause_and_not_be_too_slow() {
-    // After ten seconds, which no test waits for, so many bytes a second; so only that it does not harm is seen here.
-    let (_origin, evenkeel) = limited("min_body_rate: 1MiB, body_timeout: 20s");
+fn a_body_that_trickles_ends_when_it_was_waited_for_long_enough() {
+    let (_origin, evenkeel) = limited("min_body_rate: 1MiB, body_timeout: 400ms");
     let mut client = evenkeel.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
-    for byte in b"body" {
-        std::thread::sleep(Duration::from_millis(50));
-        client.send([*byte]);
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
+    let began = Instant::now();
+    while began.elapsed() < LIMIT && client.try_send("x").is_ok() && evenkeel.failures("client_timeout") == 0.0 {
+        std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(client.read().text(), "hello");
+    assert!(began.elapsed() >= Duration::from_millis(400));
+    let response = client.read();
+    assert_eq!((response.status, response.reason()), (408, "client_timeout"));
+}
+
+/// What the backend does not take is not the client's fault.
+#[test]
+fn a_body_is_not_too_slow_because_the_backend_is() {
+    let origin = Origin::new(|exchange| {
+        exchange.pause(Duration::from_millis(900));
+        let body = exchange.body()?;
+        exchange.ok(&body.len().to_string())
+    });
+    let limits = "limits: { min_body_rate: 1GiB, body_timeout: 600ms }\n";
+    let evenkeel = Evenkeel::start(&(limits.to_owned() + &pool(&[origin.address], "")));
+    let size = 16 << 20;
+    let mut client = evenkeel.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n"));
+    client.send(vec![b'x'; size]);
+    assert_eq!(client.read().text(), size.to_string());
 }
 
 #[test]
