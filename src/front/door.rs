@@ -40,7 +40,7 @@ const LINGER_AT_END: Duration = Duration::from_millis(50);
 const LINGER_REFUSED: Duration = Duration::from_secs(2);
 
 /// From when on a connection is taken for one that lasts.
-const LASTS: Duration = Duration::from_secs(1);
+const LASTS: Duration = Duration::from_millis(100);
 
 /// The door of one listener: the way from there to the proxy.
 pub(crate) struct Door {
