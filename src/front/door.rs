@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -257,16 +257,17 @@ async fn nothing_comes(connection: &Connection) {
 /// Serve a connection until it ends, or is to be closed because nothing comes.
 async fn unless_nothing_comes<T>(mut served: Pin<Box<impl Future<Output = T>>>, connection: &Connection) -> Option<T> {
     let mut silent = pin!(nothing_comes(connection));
-    let mut waits = false;
+    let mut waits: Option<Waker> = None;
     poll_fn(|context| {
         if let Poll::Ready(served) = served.as_mut().poll(context) {
             return Poll::Ready(Some(served));
         }
-        // Once it waits it wakes us itself. To ask it again and again would cost each request more than all of our hooks.
-        if waits && !connection.stirs() {
+        // Once it waits it wakes us itself. To ask it again and again would cost each request more than all of our hooks. But the
+        // task may have become another, which it is to wake.
+        if waits.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) && !connection.stirs() {
             return Poll::Pending;
         }
-        waits = true;
+        waits = Some(context.waker().clone());
         silent.as_mut().poll(context).map(|()| None)
     })
     .await
