@@ -99,7 +99,8 @@ impl ProxyHttp for Proxy {
         }
         exchange.identify(session);
         let generation = Arc::clone(&exchange.generation);
-        if let Err(reason) = request::prepare(session.req_header_mut(), &generation) {
+        let ends = session.is_http2() && session.is_body_empty();
+        if let Err(reason) = request::prepare(session.req_header_mut(), ends, &generation) {
             return exchange.refuse(session, reason).await;
         }
         if exchange.keep_terms(session).await? {

@@ -26,11 +26,19 @@ const DISGUISED: [&str; 9] = [
     "proxy",
 ];
 
-/// Bring a request into the form in which it is routed and forwarded.
+/// Bring a request into the form in which it is routed and forwarded. `ends`: it came by HTTP/2, and its stream ends with its header.
 ///
 /// # Errors
 /// The reason of its refusal.
-pub(super) fn prepare(request: &mut RequestHeader, generation: &Generation) -> std::result::Result<(), Reason> {
+pub(super) fn prepare(
+    request: &mut RequestHeader,
+    ends: bool,
+    generation: &Generation,
+) -> std::result::Result<(), Reason> {
+    // RFC 9113, 8.1.1. The h2 crate finds out, too, but perhaps when a backend has the request already, as one without a body.
+    if ends && content_length(request).is_some_and(|length| length > 0) {
+        return Err(Reason::BadRequest);
+    }
     validate(request, generation.limits.max_body_size)?;
     target::simplify(request, generation.normalize_path)?;
     forget_other_upgrades(request);

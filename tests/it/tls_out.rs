@@ -283,5 +283,6 @@ fn health_checks_go_the_same_way() {
     assert_eq!(known.backends()[0]["state"], "healthy", "{}", known.backends()[0]);
     assert_eq!(said(&known, "/")[1], "CN=one");
     let stranger = Evenkeel::start_unready(&pool(&tls));
-    wait_until("the stranger is refused", || stranger.backends()[0]["state"] == "unhealthy");
+    let refused = |backend: &serde_json::Value| backend["state"] == "unhealthy";
+    wait_until("the stranger is refused", || stranger.backends().first().is_some_and(refused));
 }

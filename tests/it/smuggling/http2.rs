@@ -60,7 +60,8 @@ fn requests_over_http2() {
     let stage = Stage::set("listeners: [{ address: '127.0.0.1:0', h2c: true }]\n");
     let mut cases = case::read("http2/requests.txt");
     assert!(cases.len() >= 100, "{} cases", cases.len());
-    cases.sort_by_key(|case| case.says("cut"));
+    // What is cut may arrive late, and would be taken for the next one's: last of all comes what may arrive whole.
+    cases.sort_by_key(|case| (case.says("cut"), case.says("cut") && case.arrives.is_some()));
     let tried = cases.iter().filter_map(|case| try_case(&stage, case).err().map(|what| (case, what)));
     let wrong: Vec<_> =
         tried.map(|(case, what)| format!("{}, {}: {what}", case.name, case.verdict.join(" "))).collect();
