@@ -50,7 +50,6 @@ fn what_is_no_tls_is_counted_and_not_logged() {
     }
     let (dir, origin) = (tempdir().unwrap(), Origin::saying("hello"));
     let evenkeel = over_tls(&format!("certificates: [{}]", site(dir.path(), "site", &["localhost"]).yaml()), &origin);
-    let logged = evenkeel.log().lines().count();
     let mut plain = evenkeel.client();
     plain.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     let mut rest = Vec::new();
@@ -59,7 +58,9 @@ fn what_is_no_tls_is_counted_and_not_logged() {
     wait_until("it is counted", || count(&evenkeel, "malformed") == 1.0);
     drop(evenkeel.client());
     wait_until("who left is counted", || count(&evenkeel, "client_gone") == 1.0);
-    assert_eq!(evenkeel.log().lines().count(), logged, "{}", evenkeel.log());
+    // Lines of the start may come as late as this; none of theirs has a client in it, or is more than information.
+    let log = evenkeel.log();
+    assert!(log.lines().all(|line| line.contains("INFO") && !line.contains("client 127.0.0.1")), "{log}");
     assert_eq!(count(&evenkeel, "failed"), 0.0);
 }
 
