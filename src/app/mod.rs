@@ -11,6 +11,7 @@ mod checks;
 mod control;
 mod file_watch;
 mod files;
+mod filters;
 mod listen;
 mod listeners;
 mod logs;

@@ -19,7 +19,7 @@ use super::exchange::Exchange;
 use super::generation::Generation;
 use super::retry::Trouble;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
-use crate::ctx::Ctx;
+use crate::filter::Ctx;
 use crate::pool::Permit;
 use crate::reason::Reason;
 
