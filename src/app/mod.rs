@@ -83,7 +83,7 @@ pub enum RunError {
 impl App {
     /// An app that runs `config`.
     pub fn new(config: Config) -> Self {
-        App { config, registry: Registry::default() }
+        App { config, registry: Registry::new() }
     }
 
     /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.

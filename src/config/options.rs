@@ -145,7 +145,7 @@ fn in_our_words(message: &str) -> String {
     if let [_, allowed @ ..] = &quoted(message, "unknown variant ")[..] {
         return format!("must be {}", any_of(allowed));
     }
-    let message = without_values(message);
+    let message = without_values(message).replace("a sequence", "a list").replace("sequence", "list");
     let parts = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     match parts.and_then(|parts| parts.rsplit_once(", expected ")) {
         Some((got, expected)) => format!("must be {expected}, got {got}"),

@@ -1,9 +1,11 @@
 //! Types for the options of extensions, which read what they hold in the form of all other keys.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -29,6 +31,20 @@ impl<'de> Deserialize<'de> for Period {
             serde_json::Value::Number(n) => Err(D::Error::custom(format!("{form}, got {n} (write {n}s or {n}ms)"))),
             _ => Err(D::Error::custom(form)),
         }
+    }
+}
+
+/// A list of addresses and ranges of them, like `[10.0.0.0/8, "2001:db8::1"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let network = |text: String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let networks: Result<_, _> = texts.into_iter().map(network).collect();
+        let wrong = |_| D::Error::custom("must be IP addresses and ranges of them, like [10.0.0.0/8]");
+        networks.map(Networks).map_err(wrong)
     }
 }
 

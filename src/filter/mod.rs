@@ -19,6 +19,7 @@
 //! it one load and a comparison.
 
 mod answer;
+mod built_in;
 mod call;
 mod chain;
 mod chains;
@@ -39,6 +40,7 @@ use pingora_core::{Error, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
+pub(crate) use built_in::ALL as BUILT_IN;
 pub(crate) use call::{INTERNAL, UNAVAILABLE, begins, is_call, kind, status_of};
 pub use chain::Chain;
 pub use chains::Chains;
