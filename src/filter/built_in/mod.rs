@@ -11,8 +11,21 @@ use crate::config::{Mistake, Options};
 pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Make); 2] =
-    [("ip_allow", |options| made(ip::IpAllow::new(options))), ("ip_deny", |options| made(ip::IpDeny::new(options)))];
+pub(crate) const ALL: [(&str, Make); 3] = [
+    ("ip_allow", |options| made(ip::IpAllow::new(options))),
+    ("ip_deny", |options| made(ip::IpDeny::new(options))),
+    ("script", script),
+];
+
+#[cfg(feature = "script")]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    made(super::script::Script::new(options))
+}
+
+#[cfg(not(feature = "script"))]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
+}
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))
