@@ -60,6 +60,8 @@ mod resumption;
 mod retry;
 mod robustness;
 mod rolling_deploy;
+#[cfg(feature = "script")]
+mod scripts;
 mod slow_start;
 mod smuggling;
 mod sni;

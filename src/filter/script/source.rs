@@ -69,14 +69,16 @@ impl Source {
                 continue;
             }
             if let Some(near) = nearest(&name, names.iter().copied()) {
-                let line = line_of(&function).map_or(String::new(), |line| format!("{line}:"));
+                let line = self.line_of(&function).map_or(String::new(), |line| format!("{line}:"));
                 return Err(format!("{}:{line} function '{name}' is no hook, did you mean '{near}'?", self.chunk));
             }
         }
         Ok(())
     }
-}
 
-fn line_of(function: &Function) -> Option<usize> {
-    function.info().line_defined
+    /// Where a function is defined, if it is one of this file.
+    fn line_of(&self, function: &Function) -> Option<usize> {
+        let info = function.info();
+        info.line_defined.filter(|_| info.short_src.as_ref() == Some(&self.chunk))
+    }
 }

@@ -102,7 +102,7 @@ impl Vm {
             hooks[hook as usize] = match lua.globals().get(name)? {
                 Value::Nil => None,
                 Value::Function(function) => Some(function),
-                other => return Err(Error::runtime(format!("{name} must be a function, not a {}", other.type_name()))),
+                other => return Err(Error::runtime(format!("{name} must be a function, got {}", other.type_name()))),
             };
         }
         Ok(Vm { lua, message, bound, hooks, request, response, busy: Cell::new(false) })

@@ -30,7 +30,7 @@ fn a_file_without_a_hook_or_with_one_misspelt_is_a_mistake() {
     for text in ["", "local function request_filter() end", "function help() end"] {
         assert_eq!(mistake(text), format!("hooks.lua: has no function of a hook; hooks are {known}"), "{text:?}");
     }
-    assert_eq!(mistake("request_filter = 1"), "hooks.lua: request_filter must be a function, not a integer");
+    assert_eq!(mistake("request_filter = 1"), "hooks.lua: request_filter must be a function, got integer");
     let source = source("function help() end function logging() end").unwrap();
     assert_eq!((source.has(Hook::Logging), source.has(Hook::Request)), (true, false));
 }
