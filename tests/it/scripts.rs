@@ -217,7 +217,7 @@ fn mistakes_have_their_place() {
         (&good, "{}", "2:5: filters[0].script: needs 'file'"),
         (&good, "{ file: hooks.lua, time: 2s }", "filters[0].script.time: must be 1ms to 1s"),
         (&good, "{ file: hooks.lua, memory: 1KiB }", "filters[0].script.memory: must be 1MiB to 1GiB"),
-        (&good, "{ file: hooks.lua, on_error: ignore }", "filters[0].script.on_error: must be 'refuse' or 'continue'"),
+        (&good, "{ file: hooks.lua, on_error: ignore }", "filters[0].script.on_error: must be refuse or continue"),
         (&good, "{ file: hooks.lua, tim: 2ms }", "filters[0].script.tim: unknown key, did you mean 'time'?"),
     ] {
         let said = check(script, options);
