@@ -154,6 +154,19 @@ impl Ctx {
         }
     }
 
+    /// A context for a copy of the request, whose time begins now.
+    pub(crate) fn for_copy(&self) -> Self {
+        Ctx {
+            client: self.client,
+            trusted: self.trusted,
+            client_certificate: self.client_certificate.clone(),
+            request_id: self.request_id.clone(),
+            grpc: self.grpc,
+            extensions: self.extensions.clone(),
+            ..Ctx::new()
+        }
+    }
+
     /// The client's address, as far as `trusted_proxies` allow to tell; `None` on a Unix socket.
     pub fn client(&self) -> Option<IpAddr> {
         self.client

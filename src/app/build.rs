@@ -11,7 +11,7 @@ use crate::config::{self, Config, Extension, Match, Mistake, Position};
 use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
-use crate::proxy::{Action, Generation, Route};
+use crate::proxy::{Action, Destination, Generation, Mirror, Route, Split};
 use crate::route::Router;
 
 /// A configuration, and the generation that was built from it.
@@ -60,7 +60,8 @@ pub(super) fn assemble(
         number: before.map_or(0, |before| before.number) + 1,
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
         routes: config.routes.iter().zip(filters).map(|(route, filters)| build_route(route, filters, &pools)).collect(),
-        watches: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some()),
+        spawns: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some())
+            || config.routes.iter().any(|route| route.mirror.is_some()),
         pools,
         limits: config.limits.clone(),
         normalize_path: config.normalize_path,
@@ -121,12 +122,24 @@ pub(super) fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistak
 }
 
 fn build_route(route: &config::Route, filters: Vec<Arc<dyn Filter>>, pools: &[Arc<Pool>]) -> Route {
-    let (action, timeouts) = match &route.action {
-        config::Action::Pool(number) => {
-            let pool = &pools[*number];
-            (Action::Pool(Arc::clone(pool)), pool.timeouts().with(&route.timeouts))
-        }
-        config::Action::Respond(respond) => (Action::Respond(respond.clone()), config::Timeouts::default()),
+    let destination = |pool: usize| Destination {
+        pool: Arc::clone(&pools[pool]),
+        timeouts: pools[pool].timeouts().with(&route.timeouts),
     };
-    Route { filters, priority: route.priority, action, timeouts }
+    Route {
+        filters,
+        priority: route.priority,
+        destinations: route.action.pools().into_iter().map(destination).collect(),
+        action: match &route.action {
+            config::Action::Pool(_) => Action::Forward,
+            config::Action::Split(split) => {
+                let shares = split.shares.iter().map(|share| (pools[share.pool].name(), share.weight));
+                Action::Split(Split::new(split.by.clone(), shares))
+            }
+            config::Action::Redirect(to) => Action::Redirect(to.clone()),
+            config::Action::Respond(answer) => Action::Respond(answer.clone()),
+        },
+        rewrite: Some(&route.rewrite).filter(|rewrite| **rewrite != config::Rewrite::default()).cloned(),
+        mirror: route.mirror.as_ref().map(|mirror| Mirror::new(mirror, Arc::clone(&pools[mirror.pool]))),
+    }
 }

@@ -6,6 +6,7 @@ mod attempts;
 mod backoff;
 mod connection;
 mod deadline;
+mod destination;
 mod exchange;
 mod failure;
 mod forwarded;
@@ -18,6 +19,8 @@ mod http10;
 mod judge;
 mod key;
 mod leg;
+mod location;
+mod mirror;
 mod path;
 mod race;
 mod redirect;
@@ -25,6 +28,7 @@ mod relay;
 mod request;
 mod response;
 mod retry;
+mod rewrite;
 mod rfc7239;
 mod target;
 mod translate;
@@ -47,8 +51,10 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::reason::Reason;
 
 pub use connection::{Connection, Phase, Traffic};
+pub use destination::{Destination, Split};
 pub use exchange::Exchange;
 pub use generation::{Action, Generation, Route};
+pub use mirror::Mirror;
 
 /// The proxy: finds the route of a request, asks its pool for a backend, forwards, and tells what happened.
 pub struct Proxy {
@@ -74,9 +80,9 @@ impl ProxyHttp for Proxy {
     /// None: pingora's default is a compression module that does nothing, for each request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    /// A request whose attempts are watched is forwarded by subrequests, and none of these by further ones.
+    /// A request whose attempts are watched is forwarded by subrequests, and a copy is one; none of these has further ones.
     fn allow_spawning_subrequest(&self, _: &Session, exchange: &Exchange) -> bool {
-        exchange.generation.watches && exchange.leg.is_none()
+        exchange.generation.spawns && exchange.leg.is_none()
     }
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
@@ -126,9 +132,12 @@ impl ProxyHttp for Proxy {
             connection::body_comes(end_of_stream);
         }
         exchange.upgrade.receive(body)?;
-        let Some(body) = body else { return Ok(()) };
-        // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
-        exchange.take_in(body).map_err(|e| e.into_down())
+        if let Some(body) = body {
+            // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
+            exchange.take_in(body).map_err(|e| e.into_down())?;
+        }
+        exchange.mirror_body(session, body.as_ref(), end_of_stream);
+        Ok(())
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -176,6 +185,7 @@ impl ProxyHttp for Proxy {
         let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         exchange.translate(session, upstream_request).await?;
+        exchange.rewrite(upstream_request)?;
         for filter in exchange.filters() {
             filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
@@ -221,6 +231,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
+            return Ok(());
+        }
+        if exchange.is_copy() {
+            // Nobody gets it.
             return Ok(());
         }
         connection::answered();
