@@ -14,8 +14,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use evenkeel::ctx::Ctx;
-use evenkeel::filter::Filter;
+use evenkeel::filter::{Ctx, Filter};
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, HTTPStatus, Result};
 use pingora::proxy::Session;

@@ -20,11 +20,10 @@ use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::mirror::Copy;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, grpc, key, request, rewrite};
+use super::{deadline, failure, forwarded, key, request, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::ctx::Ctx;
-use crate::filter::{Filter, respond};
+use crate::filter::{self, Answer, Ctx};
 use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
 use crate::route::Asked;
@@ -38,6 +37,8 @@ pub struct Exchange {
     pub(super) route: Option<usize>,
     /// Which of the pools that its route leads to.
     pub(super) destination: Option<usize>,
+    /// Which of a route's chains it passes.
+    pub(super) listener: usize,
     pub(super) ctx: Ctx,
     /// Taken before `upstream_peer` asks: where the pool may be full, so that whoever must wait or leave keeps its connection.
     pub(super) reserved: Option<Lease>,
@@ -52,8 +53,6 @@ pub struct Exchange {
     pub(super) upgrade: Upgrade,
     /// Its body, if a second pool is to get a copy.
     pub(super) copy: Option<Copy>,
-    /// The status of what we answered; the client of a call is told 200, and one of gRPC.
-    pub(super) meant: Option<u16>,
     /// The client has been told to send its body.
     pub(super) continued: bool,
     /// How far a grpc-web answer has been made of one of gRPC.
@@ -78,6 +77,7 @@ impl Exchange {
             generation,
             route: None,
             destination: None,
+            listener: 0,
             ctx: Ctx::new(),
             reserved: None,
             pause: None,
@@ -86,7 +86,6 @@ impl Exchange {
             leg: None,
             upgrade: Upgrade::None,
             copy: None,
-            meant: None,
             continued: false,
             grpc_web: GrpcWebCtx::Disabled,
         }
@@ -132,7 +131,7 @@ impl Exchange {
 
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
-        self.ctx.grpc = grpc::is_call(session.req_header());
+        self.ctx.grpc = filter::is_call(session.req_header());
         let (headers, generation) = (&session.req_header().headers, &self.generation);
         let (trusted, policy) = (&generation.trusted_proxies, &generation.forwarded_headers);
         forwarded::identify(&mut self.ctx, peer_address(session), headers, trusted, policy);
@@ -177,25 +176,14 @@ impl Exchange {
         route.and_then(|route| route.rewrite.as_ref()).map_or(Ok(()), |it| rewrite::apply(it, upstream_request))
     }
 
-    /// The filters of the route; none if there is none.
-    pub(super) fn filters(&self) -> Vec<Arc<dyn Filter>> {
-        let route = self.route.and_then(|number| self.generation.routes.get(number));
-        // An empty vector allocates nothing; the copy frees the request for the filter to change.
-        route.map(|route| route.filters.clone()).unwrap_or_default()
-    }
-
     /// Do what the route says. `true` if the client has its answer.
     pub(super) async fn follow(&mut self, session: &mut Session, route: &Route) -> Result<bool> {
-        for filter in &route.filters {
-            if filter.request_filter(session, &mut self.ctx).await? {
-                return Ok(true);
-            }
+        if self.pass_filters(session, route).await? {
+            return Ok(true);
         }
         let pool = match (&route.action, self.destination.and_then(|place| route.destinations.get(place))) {
             (Action::Respond(answer), _) => {
-                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-                respond(session, status, &[], &answer.body).await?;
-                return Ok(true);
+                return Answer::new(answer.status)?.text(&*answer.body).send(session, &mut self.ctx).await;
             }
             (Action::Redirect(to), _) => return self.send_elsewhere(session, to).await,
             (Action::Forward | Action::Split(_), Some(destination)) => &destination.pool,
@@ -217,14 +205,13 @@ impl Exchange {
 
     /// Answer with a refusal; the connection lives on, but after a bad request.
     pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
-        self.ctx.reason = Some(reason);
-        self.meant = Some(reason.status());
         if reason == Reason::BadRequest {
             // Whoever has sent that may mean anything by what comes after it.
             session.set_keepalive(None);
         }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
-        failure::answer(session, reason.status(), reason).await?;
+        self.ctx.refuse(reason, reason.status());
+        self.answer(session, reason.status(), reason).await?;
         Ok(true)
     }
 
@@ -265,10 +252,10 @@ impl Exchange {
         };
         let elapsed = self.ctx.elapsed();
         let pool = self.ctx.pool.as_ref().map_or(&self.generation.unrouted, |pool| &pool.metrics);
-        let meant = self.meant.filter(|_| self.ctx.grpc && status == 200);
+        let meant = self.ctx.meant.filter(|_| self.ctx.grpc && status == 200);
         pool.request(meant.unwrap_or(status), elapsed.as_secs_f64());
         if self.ctx.grpc {
-            let ours = self.ctx.reason.map(|reason| grpc::status_of(reason, meant.unwrap_or(reason.status())));
+            let ours = self.ctx.reason.map(|reason| filter::status_of(reason, meant.unwrap_or(reason.status())));
             self.ctx.grpc_status = ours.or(self.ctx.grpc_status);
             pool.call(self.ctx.grpc_status);
         }

@@ -20,7 +20,7 @@ use super::exchange::Exchange;
 use super::generation::Generation;
 use super::retry::Trouble;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
-use crate::ctx::Ctx;
+use crate::filter::{Chain, Ctx};
 use crate::pool::Permit;
 use crate::reason::Reason;
 
@@ -128,13 +128,15 @@ pub(super) struct Role {
     pub(super) fresh: bool,
     /// Nobody waits for it: it is a copy for a second pool.
     copy: bool,
+    /// The filters of what it is a copy of. They see it on its way to a backend, and nothing else of it.
+    filters: Option<Arc<Chain>>,
 }
 
 impl Role {
     /// That of a copy, which says at its end how it was.
-    pub(super) fn copy(end: oneshot::Sender<LegEnd>) -> Self {
+    pub(super) fn copy(end: oneshot::Sender<LegEnd>, filters: Option<Arc<Chain>>) -> Self {
         let fate = Arc::new(AtomicU8::new(Fate::Own as u8));
-        Role { end: Some(end), fate, failure: None, fresh: false, copy: true }
+        Role { end: Some(end), fate, failure: None, fresh: false, copy: true, filters }
     }
 }
 
@@ -161,6 +163,7 @@ impl Leg {
                 failure: None,
                 fresh: exchange.needs_fresh_connection(),
                 copy: false,
+                filters: None,
             },
         };
         let Subrequest { prepared, handle } = Subrequest::new(session, start, BodyMode::NoBody)?;
@@ -231,6 +234,11 @@ impl Exchange {
     /// Whether it is a copy of a request, for a second pool.
     pub(super) fn is_copy(&self) -> bool {
         self.leg.as_ref().is_some_and(|leg| leg.copy)
+    }
+
+    /// The filters of what it is a copy of, if it is one.
+    pub(super) fn filters_of_copy(&self) -> Option<Arc<Chain>> {
+        self.leg.as_ref()?.filters.clone()
     }
 
     /// Note how the attempt of a leg failed; the request decides what follows. A copy has none, and asks the same backend once more,

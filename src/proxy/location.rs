@@ -3,7 +3,6 @@
 //! A `Location` without scheme, host and port is relative: so it is right whatever stands in front of us. With one of them it
 //! is whole, and what is not named is the request's.
 
-use http::StatusCode;
 use http::header::LOCATION;
 use pingora::http::RequestHeader;
 use pingora_core::Result;
@@ -13,7 +12,7 @@ use super::exchange::{DRAIN_REFUSED, Exchange};
 use super::redirect::{came_by_tls, host_and_port};
 use super::rewrite::replaced;
 use crate::config::RouteRedirect;
-use crate::filter::respond;
+use crate::filter::Answer;
 use crate::reason::Reason;
 
 impl Exchange {
@@ -23,10 +22,8 @@ impl Exchange {
         let header = session.req_header();
         let tls = tls || self.ctx.trusted && came_by_tls(&header.headers);
         let Some(location) = location(header, tls, to) else { return self.refuse(session, Reason::BadRequest).await };
-        let status = StatusCode::from_u16(to.status).unwrap_or(StatusCode::FOUND);
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
-        respond(session, status, &[(LOCATION.as_str(), &location)], "").await?;
-        Ok(true)
+        Answer::new(to.status)?.header(LOCATION, location)?.send(session, &mut self.ctx).await
     }
 }
 

@@ -21,7 +21,7 @@ use super::exchange::Exchange;
 use super::key;
 use super::leg::{LegEnd, Role, Start, Subrequest};
 use crate::config::{self, Priority};
-use crate::ctx::Ctx;
+use crate::filter::Hook;
 use crate::metrics::Mirrored;
 use crate::pool::{Pick, Pool};
 
@@ -35,7 +35,11 @@ pub struct Mirror {
 
 /// The body of a request that is to be copied, as far as it has come.
 #[derive(Default)]
-pub(super) struct Copy(Vec<u8>);
+pub(super) struct Copy {
+    body: Vec<u8>,
+    /// The attempt that it was given to: a further one is given all of it again.
+    attempt: u8,
+}
 
 impl Mirror {
     /// What `config` says, to this pool.
@@ -70,31 +74,33 @@ impl Exchange {
         }
     }
 
-    /// Some of the body has come, or all of it. Of an attempt after the first, it is what has come before.
+    /// Some of the body has come, or all of it, as the filters have left it.
     pub(super) fn mirror_body(&mut self, session: &mut Session, body: Option<&Bytes>, ends: bool) {
         let Some(copy) = &mut self.copy else { return };
         let generation = Arc::clone(&self.generation);
         let route = self.route.and_then(|number| generation.routes.get(number));
         let Some(mirror) = route.and_then(|route| route.mirror.as_ref()) else { return };
         if let Some(body) = body {
-            let begins = self.ctx.attempt.body.saturating_sub(body.len() as u64);
-            let known = usize::try_from(copy.0.len() as u64 - begins.min(copy.0.len() as u64)).unwrap_or(usize::MAX);
-            let new = body.get(known..).unwrap_or_default();
-            if copy.0.len() as u64 + new.len() as u64 > mirror.max_body_size {
+            if copy.attempt != self.ctx.attempt.number {
+                *copy = Copy { body: Vec::new(), attempt: self.ctx.attempt.number };
+            }
+            if copy.body.len() as u64 + body.len() as u64 > mirror.max_body_size {
                 self.copy = None;
                 mirror.count(Mirrored::TooLarge);
                 return;
             }
-            copy.0.extend_from_slice(new);
+            copy.body.extend_from_slice(body);
         }
-        if ends && let Some(Copy(body)) = self.copy.take() {
+        if ends && let Some(Copy { body, .. }) = self.copy.take() {
             self.send_copy(session, mirror, Some(body.into()));
         }
     }
 
     /// The request is over. Its body has not come to its end, if the copy still waits for that.
     pub(super) fn end_mirror(&mut self) {
-        let Some(Copy(_)) = self.copy.take() else { return };
+        if self.copy.take().is_none() {
+            return;
+        }
         let route = self.route.and_then(|number| self.generation.routes.get(number));
         if let Some(mirror) = route.and_then(|route| route.mirror.as_ref()) {
             mirror.count(Mirrored::Incomplete);
@@ -116,9 +122,9 @@ impl Exchange {
             route: self.route,
             destination: None,
             header: header(session.req_header(), body.as_ref()),
-            ctx: Ctx { pool: Some(Arc::clone(pool)), ..self.ctx.for_copy() },
+            ctx: self.ctx.for_copy(Arc::clone(pool)),
             lease,
-            role: Role::copy(sender),
+            role: Role::copy(sender, self.ctx.filters(Hook::UpstreamRequest)),
         };
         let mode = if body.is_some() { BodyMode::ExpectBody } else { BodyMode::NoBody };
         let Some(subrequest) = Subrequest::new(session, start, mode) else { return mirror.count(Mirrored::Failed) };

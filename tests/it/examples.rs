@@ -38,8 +38,8 @@ fn a_hook_lets_in_who_has_a_key() {
         let response = client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n{key}\r\n")).read();
         (response.status, response.reason().to_owned())
     };
-    assert_eq!(ask(""), (401, "refused".to_owned()));
-    assert_eq!(ask("X-Api-Key: wrong\r\n"), (403, "refused".to_owned()));
+    assert_eq!(ask(""), (401, "unauthorized".to_owned()));
+    assert_eq!(ask("X-Api-Key: wrong\r\n"), (403, "forbidden".to_owned()));
     assert_eq!(ask("X-Api-Key: sesame\r\n"), (200, String::new()));
     let seen = origin.seen();
     assert_eq!(seen.len(), 1, "a refused request goes to nobody");

@@ -1,13 +1,15 @@
 //! The keys of a route, of which none is forgotten, and a match in one line.
 
-use crate::config::{
-    Action, Config, HostMatch, Match, Mirror, PathMatch, Route, Share, Split, ValueMatch, looks_secret,
-};
+use super::difference::Side;
+use crate::config::{Action, HostMatch, Match, Mirror, PathMatch, Route, Share, Split, ValueMatch, looks_secret};
 
 /// The keys by which two routes of one match differ.
-pub(super) fn route_keys((old, before): (&Config, &Route), (new, after): (&Config, &Route)) -> Vec<&'static str> {
+pub(super) fn route_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
+    let same_filters = old.filters.routes[before] == new.filters.routes[after];
+    let ((old, before), (new, after)) = ((old.config, before), (new.config, after));
+    let before = &old.routes[before];
     // Without `..`: whoever adds a key is reminded to list it.
-    let Route { matches: _, action, rewrite, mirror, filters, priority, timeouts, at: _ } = after;
+    let Route { matches: _, action, rewrite, mirror, filters: _, priority, timeouts, at: _ } = &new.routes[after];
     // The same pool by its name: its number may be another.
     let number = |pool: usize| {
         let name = old.pools.get(pool).map(|pool| pool.name.as_str());
@@ -18,7 +20,7 @@ pub(super) fn route_keys((old, before): (&Config, &Route), (new, after): (&Confi
         (action_key(action), renumbered(&before.action, number) != *action),
         ("rewrite", before.rewrite != *rewrite),
         ("mirror", was != *mirror),
-        ("filters", before.filters != *filters),
+        ("filters", !same_filters),
         ("priority", before.priority != *priority),
         ("timeouts", before.timeouts != *timeouts),
     ];
