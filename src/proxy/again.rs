@@ -157,8 +157,7 @@ impl Exchange {
     /// time, budget and a backend left.
     fn end_failed_attempt(&mut self, failed: &Failed<'_>) -> bool {
         if self.leg.is_some() {
-            self.fail_leg(failed);
-            return false;
+            return self.fail_leg(failed);
         }
         let (Some(pool), Some(lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
