@@ -93,3 +93,4 @@ pub mod reason;
 pub mod route;
 pub mod selection;
 pub mod terms;
+pub mod testing;

@@ -66,6 +66,7 @@ mod sticky;
 mod stop;
 mod streaming;
 mod systemd;
+mod testing;
 mod timeouts;
 mod tls;
 mod tls_out;
