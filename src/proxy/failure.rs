@@ -12,7 +12,7 @@ use super::exchange::{DRAIN_REFUSED, Exchange};
 use super::grpc;
 use crate::backend::Failure;
 use crate::filter::respond;
-use crate::pool::CONNECTION_LIMIT;
+use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
@@ -75,12 +75,6 @@ pub(super) fn of_broken(error: &Error) -> Reason {
     if ended_by_backend(error) { Reason::BackendClosed } else { of_backend(&error.etype) }
 }
 
-/// Whether the backend has reset the stream or closed the connection, in HTTP/2.
-pub(super) fn ended_by_backend(error: &Error) -> bool {
-    let h2 = (error.etype == ErrorType::H2Error).then(|| error.root_cause().downcast_ref::<h2::Error>()).flatten();
-    h2.is_some_and(|e| e.is_remote() || e.is_io())
-}
-
 /// What a backend did wrong, by the reason that it is for the request.
 pub(super) fn of_reason(reason: Reason) -> Failure {
     match reason {
@@ -138,12 +132,6 @@ impl Exchange {
         });
         FailToProxy { error_code, can_reuse_downstream }
     }
-}
-
-/// Whether the client has the header of its answer, or a tunnel in its place.
-pub(super) fn response_started(session: &Session) -> bool {
-    let begins = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    session.response_written().is_some_and(|response| begins(response.status))
 }
 
 /// Tell the client; says the status that it got, 0 if none could be sent any more.

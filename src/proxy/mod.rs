@@ -3,7 +3,6 @@
 
 mod again;
 mod attempts;
-mod backoff;
 mod connection;
 mod deadline;
 mod exchange;
@@ -24,7 +23,6 @@ mod redirect;
 mod relay;
 mod request;
 mod response;
-mod retry;
 mod rfc7239;
 mod target;
 mod translate;

@@ -101,7 +101,7 @@ fn read_chunks(from: &mut impl BufRead, to: &mut Vec<u8>) -> io::Result<()> {
         line(from)?;
     }
     // Trailers.
-    while line(from)?.ok_or(io::ErrorKind::UnexpectedEof)? != "" {}
+    while !line(from)?.ok_or(io::ErrorKind::UnexpectedEof)?.is_empty() {}
     Ok(())
 }
 

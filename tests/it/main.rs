@@ -44,6 +44,7 @@ mod max_connections;
 mod max_in_flight;
 mod origin_faults;
 mod overload;
+mod own_proxy;
 mod paths;
 mod priority;
 mod probing;
