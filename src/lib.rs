@@ -47,7 +47,10 @@
 //! ```
 //!
 //! Whoever wants another proxy altogether implements `ProxyHttp` and takes a [`pool::Pool`] from a [`pool::PoolBuilder`]:
-//! [`pool::Pool::acquire`] gives the next backend, and [`pool::PoolService`] keeps discovery and health checks going.
+//! [`pool::Pool::acquire`] gives the next backend, [`pool::Pool::again`] says whether another attempt follows, and
+//! [`pool::PoolService`] keeps discovery and health checks going: `examples/own_proxy.rs`.
+//!
+//! What you add is tested in ten lines, with the balancer in the test's own process: [`testing`].
 //!
 //! # The modules, from the top down
 //!
@@ -55,6 +58,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`testing`] | a test kit: the balancer in a test's process, backends that follow a script |
 //! | [`cli`] | the command line: arguments in, exit code out |
 //! | [`app`] | the composition root: a configuration and what is registered become a pingora `Server` |
 //! | `front` | a client's connection on its way to pingora: its limits, and its end |
@@ -64,7 +68,7 @@
 //! | [`filter`], [`route`] | the trait for hooks; which route a request takes |
 //! | [`ctx`] | what is known of one request while it is under way |
 //! | [`terms`] | what is true of every request of a connection |
-//! | [`pool`] | a set of backends: pick one, connect to it, probe them all |
+//! | [`pool`] | a set of backends: pick one, connect to it, try another, probe them all |
 //! | [`selection`], [`health`], [`discovery`] | implementations of pingora's three traits |
 //! | [`backend`] | what is known of one backend, and the lease on it |
 //! | [`metrics`], [`reason`] | every metric; why a request got no answer |

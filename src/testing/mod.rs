@@ -19,10 +19,8 @@
 //! use evenkeel::testing::{Backend, Balancer};
 //!
 //! let backend = Backend::saying("hello");
-//! let yaml = format!(
-//!     "pools: {{ web: {{ backends: [{backend}] }} }}
-//!      routes: [{{ pool: web, filters: [needs_key] }}]"
-//! );
+//! let pools = format!("pools: {{ web: {{ backends: [{backend}] }} }}");
+//! let yaml = format!("{pools}\nroutes: [{{ pool: web, filters: [needs_key] }}]");
 //! let balancer = Balancer::start(&yaml, |app| app.filter("needs_key", |_| Ok(NeedsKey)));
 //!
 //! assert_eq!(balancer.get("/").send().status(), 401);
@@ -48,6 +46,11 @@ pub use backend::{Backend, Received};
 pub use balancer::Balancer;
 pub use request::Request;
 pub use response::Response;
+
+/// `docs/testing.md`, for its snippets to be run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct Page;
 
 /// How long anything may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
