@@ -15,8 +15,7 @@ use std::process::ExitCode;
 
 use async_trait::async_trait;
 use evenkeel::app::App;
-use evenkeel::ctx::Ctx;
-use evenkeel::filter::Filter;
+use evenkeel::filter::{Ctx, Filter};
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, HTTPStatus, Result};
 use pingora::proxy::Session;

@@ -14,8 +14,7 @@
 //!
 //! ```no_run
 //! use async_trait::async_trait;
-//! use evenkeel::ctx::Ctx;
-//! use evenkeel::filter::Filter;
+//! use evenkeel::filter::{Ctx, Filter};
 //! use pingora::http::ResponseHeader;
 //! use pingora_proxy::Session;
 //!
@@ -65,8 +64,7 @@
 //! | [`admin`] | what people see of a running process: readiness, metrics, JSON |
 //! | [`proxy`] | the `ProxyHttp` implementation, and the [generation](proxy::Generation) that it serves |
 //! | [`access_log`] | a line for each request |
-//! | [`filter`], [`route`] | the trait for hooks; which route a request takes |
-//! | [`ctx`] | what is known of one request while it is under way |
+//! | [`filter`], [`route`] | hooks, and what is known of a request while it is under way; which route it takes |
 //! | [`terms`] | what is true of every request of a connection |
 //! | [`pool`] | a set of backends: pick one, connect to it, try another, probe them all |
 //! | [`selection`], [`health`], [`discovery`] | implementations of pingora's three traits |
@@ -81,7 +79,6 @@ pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
-pub mod ctx;
 pub mod discovery;
 pub mod filter;
 mod front;

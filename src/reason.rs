@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Reason {
     /// 400: the request is not one that HTTP/1.1 or HTTP/2 allows, or is ambiguous.
     BadRequest,
+    /// 401: a filter wants to know who asks, or does not know who says so.
+    Unauthorized,
+    /// 403: a filter does not let this client in.
+    Forbidden,
     /// 404: no route matches.
     NoRoute,
     /// 405: a method that is not forwarded.
@@ -17,6 +21,8 @@ pub enum Reason {
     BodyTooLarge,
     /// 414: the target is longer than `limits.max_uri_size`.
     UriTooLong,
+    /// 429: more requests than a `rate_limit` allows.
+    RateLimited,
     /// 431: the header is larger than `limits.max_header_size`, or has more fields than `limits.max_headers`.
     HeaderTooLarge,
     /// 499: the client left before it had its answer.
@@ -45,6 +51,10 @@ pub enum Reason {
     Overloaded,
     /// 503: there was no room within `queue.timeout`.
     QueueTimeout,
+    /// 503: whom a filter asks who may come in does not answer.
+    AuthUnavailable,
+    /// 503: the `maintenance` filter is on.
+    Maintenance,
     /// 503: its backend was removed, and `timeouts.drain` has passed since.
     BackendRemoved,
     /// 503: as many clients are connected as `limits.max_connections` allows.
@@ -65,13 +75,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 33] = [
         Reason::BadRequest,
+        Reason::Unauthorized,
+        Reason::Forbidden,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::ClientTimeout,
         Reason::BodyTooLarge,
         Reason::UriTooLong,
+        Reason::RateLimited,
         Reason::HeaderTooLarge,
         Reason::ClientGone,
         Reason::Internal,
@@ -86,6 +99,8 @@ impl Reason {
         Reason::ConnectionLimit,
         Reason::Overloaded,
         Reason::QueueTimeout,
+        Reason::AuthUnavailable,
+        Reason::Maintenance,
         Reason::BackendRemoved,
         Reason::TooManyConnections,
         Reason::TooManyConnectionsPerIp,
@@ -100,11 +115,14 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::BadRequest => "bad_request",
+            Reason::Unauthorized => "unauthorized",
+            Reason::Forbidden => "forbidden",
             Reason::NoRoute => "no_route",
             Reason::MethodNotAllowed => "method_not_allowed",
             Reason::ClientTimeout => "client_timeout",
             Reason::BodyTooLarge => "body_too_large",
             Reason::UriTooLong => "uri_too_long",
+            Reason::RateLimited => "rate_limited",
             Reason::HeaderTooLarge => "header_too_large",
             Reason::ClientGone => "client_gone",
             Reason::Internal => "internal",
@@ -119,6 +137,8 @@ impl Reason {
             Reason::ConnectionLimit => "connection_limit",
             Reason::Overloaded => "overloaded",
             Reason::QueueTimeout => "queue_timeout",
+            Reason::AuthUnavailable => "auth_unavailable",
+            Reason::Maintenance => "maintenance",
             Reason::BackendRemoved => "backend_removed",
             Reason::TooManyConnections => "too_many_connections",
             Reason::TooManyConnectionsPerIp => "too_many_connections_per_ip",
@@ -134,11 +154,14 @@ impl Reason {
     pub const fn status(self) -> u16 {
         match self {
             Reason::BadRequest => 400,
+            Reason::Unauthorized => 401,
+            Reason::Forbidden => 403,
             Reason::NoRoute => 404,
             Reason::MethodNotAllowed => 405,
             Reason::ClientTimeout => 408,
             Reason::BodyTooLarge => 413,
             Reason::UriTooLong => 414,
+            Reason::RateLimited => 429,
             Reason::HeaderTooLarge => 431,
             Reason::ClientGone => 499,
             Reason::Internal | Reason::Refused => 500,
@@ -150,6 +173,8 @@ impl Reason {
             | Reason::ConnectionLimit
             | Reason::Overloaded
             | Reason::QueueTimeout
+            | Reason::AuthUnavailable
+            | Reason::Maintenance
             | Reason::BackendRemoved
             | Reason::TooManyConnections
             | Reason::TooManyConnectionsPerIp => 503,

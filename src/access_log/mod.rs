@@ -19,7 +19,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 
 use crate::config::{self, LogFormat};
-use crate::ctx::Ctx;
+use crate::filter::Ctx;
 pub(crate) use refused::Refused;
 use writer::Writer;
 

@@ -1,17 +1,16 @@
 //! A validated configuration into a generation that serves.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::build_pool::{Tools, build_pool, source};
-use super::registry::Registry;
+use super::filters::filters;
 use crate::access_log::AccessLog;
-use crate::config::{self, Config, Extension, Match, Mistake, Position};
-use crate::filter::Filter;
+use crate::config::{self, Config, Mistake, Position};
+use crate::filter::{Chains, Filter};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
-use crate::proxy::{Action, Generation, Route};
+use crate::proxy::{Action, Filters, Generation, Made, Route};
 use crate::route::Router;
 
 /// A configuration, and the generation that was built from it.
@@ -20,9 +19,6 @@ pub(super) struct Before<'a> {
     pub(super) config: &'a Config,
     pub(super) generation: &'a Generation,
 }
-
-/// The filters of each route.
-pub(super) type Filters = Vec<Vec<Arc<dyn Filter>>>;
 
 /// Build what `config` describes, with nothing before it.
 ///
@@ -35,7 +31,7 @@ pub(super) fn build(config: &Config, tools: &mut Tools<'_>) -> Result<Generation
     let pools = all(pools, &mut mistakes);
     let filters = filters(config, tools.registry, None).unwrap_or_else(|more| {
         mistakes.extend(more);
-        Vec::new()
+        Filters::default()
     });
     let access_log = access_log(config, None).unwrap_or_else(|mistake| {
         mistakes.push(mistake);
@@ -56,10 +52,18 @@ pub(super) fn assemble(
     metrics: &Metrics,
     before: Option<&Generation>,
 ) -> Generation {
+    let own = |listener: &&config::Listener| !listener.filters.is_empty();
+    let listeners = config.listeners.iter().filter(own).map(|listener| listener.address.to_string()).collect();
+    let own: Vec<_> = filters.listeners.iter().filter(|own| !own.is_empty()).map(|own| plain(own)).collect();
+    let outer = Chains::outer(&plain(&filters.whole), &own);
+    let route = |(route, made): (_, &Vec<Made>)| build_route(route, outer.with(&plain(made)), &pools);
     Generation {
         number: before.map_or(0, |before| before.number) + 1,
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
-        routes: config.routes.iter().zip(filters).map(|(route, filters)| build_route(route, filters, &pools)).collect(),
+        routes: config.routes.iter().zip(&filters.routes).map(route).collect(),
+        listeners,
+        outer,
+        filters,
         watches: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some()),
         pools,
         limits: config.limits.clone(),
@@ -83,44 +87,16 @@ pub(super) fn access_log(config: &Config, before: Option<Before<'_>>) -> Result<
     }
 }
 
-/// A filter, and what it was made from.
-type Known<'a> = (&'a Extension, &'a Arc<dyn Filter>);
-
-/// The filters of each route. One that the route had before goes on, with whatever it remembers.
-///
-/// # Errors
-/// Every name that nobody registered, and every option that its owner refuses.
-pub(super) fn filters(
-    config: &Config,
-    registry: &Registry,
-    before: Option<Before<'_>>,
-) -> Result<Filters, Vec<Mistake>> {
-    let mut known: HashMap<&Match, Vec<Known<'_>>> = HashMap::new();
-    if let Some(Before { config, generation }) = before {
-        for (route, built) in config.routes.iter().zip(&generation.routes) {
-            known.entry(&route.matches).or_default().extend(route.filters.iter().zip(&built.filters));
-        }
-    }
-    let mut mistakes = Vec::new();
-    let make = |route: &config::Route| {
-        let known = known.get(&route.matches).map_or(&[][..], Vec::as_slice);
-        let make = |named: &Extension| match known.iter().find(|(it, _)| *it == named) {
-            Some((_, filter)) => Ok(Arc::clone(filter)),
-            None => registry.filter(named),
-        };
-        route.filters.iter().map(make).collect::<Vec<_>>()
-    };
-    let made: Vec<_> = config.routes.iter().map(make).collect();
-    let filters = made.into_iter().map(|made| all(made, &mut mistakes)).collect();
-    if mistakes.is_empty() { Ok(filters) } else { Err(mistakes) }
-}
-
 /// What was made; what was not goes to `mistakes`.
 pub(super) fn all<T>(results: Vec<Result<T, Mistake>>, mistakes: &mut Vec<Mistake>) -> Vec<T> {
     results.into_iter().filter_map(|result| result.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
 }
 
-fn build_route(route: &config::Route, filters: Vec<Arc<dyn Filter>>, pools: &[Arc<Pool>]) -> Route {
+fn plain(made: &[Made]) -> Vec<Arc<dyn Filter>> {
+    made.iter().map(|made| Arc::clone(&made.filter)).collect()
+}
+
+fn build_route(route: &config::Route, chains: Chains, pools: &[Arc<Pool>]) -> Route {
     let (action, timeouts) = match &route.action {
         config::Action::Pool(number) => {
             let pool = &pools[*number];
@@ -128,5 +104,5 @@ fn build_route(route: &config::Route, filters: Vec<Arc<dyn Filter>>, pools: &[Ar
         }
         config::Action::Respond(respond) => (Action::Respond(respond.clone()), config::Timeouts::default()),
     };
-    Route { filters, priority: route.priority, action, timeouts }
+    Route { chains, priority: route.priority, action, timeouts }
 }

@@ -10,7 +10,7 @@ use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::file_watch::{EVERY, FileWatch, stamp};
+use super::file_watch::{EVERY, FileWatch, Stamp, stamp};
 use super::reload::Reloader;
 use super::stop::Stop;
 use super::systemd;
@@ -31,7 +31,7 @@ struct Desk {
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     program: Program,
-    watch: FileWatch,
+    watch: FileWatch<Stamps>,
     served: bool,
 }
 
@@ -44,7 +44,7 @@ impl Control {
         program: Program,
     ) -> Self {
         let mut watch = FileWatch::default();
-        watch.loaded(reloader.config().file.as_deref().and_then(stamp));
+        watch.loaded(stamps(&reloader));
         Control { desk: Mutex::new(Some(Desk { orders, reloader, metrics, stop, program, watch, served: false })) }
     }
 }
@@ -67,6 +67,17 @@ impl BackgroundService for Control {
             }
         }
     }
+}
+
+/// Of the configuration's file, and of those that filters were made from.
+type Stamps = Vec<Option<Stamp>>;
+
+/// `None` while the configuration's file is not there.
+fn stamps(reloader: &Reloader) -> Option<Stamps> {
+    let own = reloader.config().file.as_deref().and_then(stamp)?;
+    let filters = reloader.generation();
+    let files = filters.filters.all().flat_map(|made| made.filter.files());
+    Some(std::iter::once(Some(own)).chain(files.map(|path| stamp(&path))).collect())
 }
 
 impl Desk {
@@ -94,9 +105,8 @@ impl Desk {
 
     /// Load the file if it has changed.
     async fn look_at_file(&mut self) {
-        let now = self.reloader.config().file.as_deref().and_then(stamp);
-        if self.watch.look(now) {
-            info!("the configuration file has changed");
+        if self.watch.look(stamps(&self.reloader)) {
+            info!("the configuration file has changed, or a file of one of its filters");
             // What comes of it is logged.
             let _ = self.reload(None).await;
         }
@@ -105,12 +115,16 @@ impl Desk {
     async fn reload(&mut self, expected: Option<&Path>) -> Result<Receipt, Refusal> {
         let file = self.own_file(expected).inspect_err(|refusal| warn!("not reloaded: {refusal}"))?;
         // Ahead of reading: what is written meanwhile is seen as a change.
-        self.watch.loaded(stamp(&file));
+        self.watch.loaded(stamps(&self.reloader));
         systemd::reloading();
         let done = match Config::load(&file) {
             Ok(config) => self.reloader.reload(config).await,
             Err(e) => Err(Refusal::Config(e)),
         };
+        if done.is_ok() {
+            // Other filters may have other files.
+            self.watch.loaded(stamps(&self.reloader));
+        }
         self.metrics.process().reloaded(done.as_ref().ok().map(|receipt| receipt.generation));
         systemd::ready();
         if let Err(refusal) = &done {

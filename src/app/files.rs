@@ -42,7 +42,8 @@ fn authorities(probe: &Probe, ca_file: Option<&str>) -> Option<PathBuf> {
     tls.ca.clone().or_else(|| ca_file.map(PathBuf::from))
 }
 
-fn digest(paths: impl Iterator<Item = PathBuf>) -> Vec<u8> {
+/// The same of files.
+pub(super) fn digest(paths: impl Iterator<Item = PathBuf>) -> Vec<u8> {
     let mut paths = paths.peekable();
     if paths.peek().is_none() {
         return Vec::new();

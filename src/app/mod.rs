@@ -11,6 +11,7 @@ mod checks;
 mod control;
 mod file_watch;
 mod files;
+mod filters;
 mod handed;
 mod listen;
 mod listeners;
@@ -85,7 +86,7 @@ pub enum RunError {
 impl App {
     /// An app that runs `config`.
     pub fn new(config: Config) -> Self {
-        App { config, registry: Registry::default() }
+        App { config, registry: Registry::new() }
     }
 
     /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.

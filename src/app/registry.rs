@@ -8,7 +8,7 @@ use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use crate::backend::Roster;
 use crate::config::{Extension, Mistake, Options};
 use crate::discovery::Source;
-use crate::filter::Filter;
+use crate::filter::{BUILT_IN, Filter};
 use crate::health::Check;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolBuilder};
@@ -26,6 +26,15 @@ pub(super) struct Registry {
 }
 
 impl Registry {
+    /// With what every program has.
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::default();
+        for (name, make) in BUILT_IN {
+            registry.add_filter(name, Box::new(make));
+        }
+        registry
+    }
+
     pub(super) fn add_filter(&mut self, name: &str, make: Make<Arc<dyn Filter>>) {
         self.filters.insert(name.to_owned(), make);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{ListenerTls, Place, Redirect};
+use super::{Extension, ListenerTls, Place, Redirect};
 
 /// One listener: an address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Listener {
     pub redirect_to_https: Option<Redirect>,
     /// Who begins a connection with a header of the PROXY protocol, and is believed. Default nobody.
     pub proxy_protocol: Vec<IpNet>,
+    /// What requests that come here pass, after the filters of the whole and before those of their route.
+    pub filters: Vec<Extension>,
     /// Where the file says so.
     pub at: Place,
 }

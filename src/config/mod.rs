@@ -45,6 +45,7 @@ mod route;
 mod text;
 mod timeouts;
 mod transport;
+mod typed;
 mod units;
 mod yaml;
 
@@ -75,6 +76,7 @@ pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};
 pub(crate) use text::nearest;
 pub use timeouts::{RouteTimeouts, Timeouts};
 pub use transport::{BackendTls, ClientCertificate, Http2, Protocol, ProxyProtocol, Transport};
+pub use typed::{Networks, Period, Size};
 pub(crate) use units::duration;
 
 /// A whole, valid configuration.
@@ -98,6 +100,8 @@ pub struct Config {
     pub normalize_path: bool,
     /// Limits of the client's side.
     pub limits: Limits,
+    /// What every request passes, before the filters of its listener and of its route.
+    pub filters: Vec<Extension>,
     /// At least one, in the order of the file.
     pub pools: Vec<Pool>,
     /// In the order of the file. Default: everything to the pool, if there is just one.

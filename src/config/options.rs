@@ -1,8 +1,14 @@
 //! What stands beside the name of an extension: plain data that its author reads as a type of their own.
 
-use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Mistake, Place};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use super::node::{Kind, Node, join};
+use super::text::{any_of, nearest};
+use super::{Mistake, Place, Position};
 
 /// The value written beside an extension's name, with its place in the file.
 ///
@@ -12,26 +18,32 @@ pub struct Options {
     pub(super) value: serde_json::Value,
     pub(super) at: Place,
     pub(super) key: String,
+    /// The same as `value`, with the place of everything in it.
+    pub(super) node: Option<Arc<Node>>,
+    /// The folder that relative paths start from.
+    pub(super) folder: PathBuf,
 }
 
 impl PartialEq for Options {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        self.value == other.value && self.folder == other.folder
     }
 }
 
 impl Options {
     /// Read the options as a type of yours; write `#[serde(deny_unknown_fields)]` on it, so that a typo is not silent.
-    /// Nothing written (`my_filter` or `my_filter: {}`) reads as an empty map.
+    /// Nothing written (`my_filter` or `my_filter: {}`) reads as an empty map. [`Period`](super::Period) and
+    /// [`Size`](super::Size) read durations and sizes in the form of all others.
     ///
     /// # Errors
-    /// What serde says, without the strings that it quotes, at the place of these options in the file.
+    /// What serde says, in the words of all other mistakes, at the place of what is wrong; without texts of the file, any of
+    /// which may be a secret.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
         let value = match &self.value {
             serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
             other => other.clone(),
         };
-        serde_json::from_value(value).map_err(|e| self.mistake(without_values(&e.to_string())))
+        serde_path_to_error::deserialize(value).map_err(|e| self.explained(e.path(), &e.inner().to_string()))
     }
 
     /// Nothing, for an extension that takes no options.
@@ -48,6 +60,104 @@ impl Options {
     /// A mistake in these options, for what a type cannot express.
     pub fn mistake(&self, message: impl Into<String>) -> Mistake {
         Mistake::new(self.at, self.key.clone(), message)
+    }
+
+    /// The same at one of their keys, or where it is missing at the whole.
+    pub fn mistake_at(&self, key: &str, message: impl Into<String>) -> Mistake {
+        let mut place = self.place();
+        place.enter(key);
+        Mistake::new(place.at, join(&self.key, key), message)
+    }
+
+    /// The path of a file that the options name: one that is relative starts from the folder of the configuration.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    fn place(&self) -> Found<'_> {
+        Found { node: self.node.as_deref(), at: self.at.into(), key: self.key.clone() }
+    }
+
+    /// What serde says of what is at this path, in our words.
+    fn explained(&self, path: &serde_path_to_error::Path, message: &str) -> Mistake {
+        let mut place = self.place();
+        let unknown = quoted(message, "unknown field ").into_iter().next();
+        for segment in path {
+            match segment {
+                Segment::Map { key } if Some(key.as_str()) != unknown => place.enter(key),
+                Segment::Seq { index } => place.enter_item(*index),
+                Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown => {}
+            }
+        }
+        if let Some(key) = unknown {
+            place.enter_key(key);
+        }
+        Mistake::new(place.at, place.key, in_our_words(message))
+    }
+}
+
+/// A place in the options.
+struct Found<'a> {
+    node: Option<&'a Node>,
+    at: Position,
+    key: String,
+}
+
+impl Found<'_> {
+    /// Go to the value of a key: a scalar has a place of its own, and whatever else that of its key.
+    fn enter(&mut self, key: &str) {
+        self.enter_key(key);
+        if let Some(Node { at, kind: Kind::Scalar { .. } }) = self.node {
+            self.at = *at;
+        }
+    }
+
+    fn enter_key(&mut self, key: &str) {
+        self.key = join(&self.key, key);
+        let Some(Node { kind: Kind::Map(entries), .. }) = self.node else { return };
+        if let Some(entry) = entries.iter().find(|entry| entry.key == key) {
+            (self.node, self.at) = (Some(&entry.value), entry.at);
+        }
+    }
+
+    fn enter_item(&mut self, index: usize) {
+        self.key = format!("{}[{index}]", self.key);
+        let Some(Node { kind: Kind::List(items), .. }) = self.node else { return };
+        if let Some(item) = items.get(index) {
+            (self.node, self.at) = (Some(item), item.at);
+        }
+    }
+}
+
+/// A message of serde's as one of ours.
+fn in_our_words(message: &str) -> String {
+    if let [_, allowed @ ..] = &quoted(message, "unknown field ")[..] {
+        let typo = quoted(message, "unknown field ").first().copied().unwrap_or_default();
+        return match nearest(typo, allowed.iter().copied()) {
+            Some(near) => format!("unknown key, did you mean '{near}'?"),
+            None if allowed.is_empty() => "unknown key; there are none here".to_owned(),
+            None => format!("unknown key; allowed here: {}", any_of(allowed)),
+        };
+    }
+    if let [missing, ..] = quoted(message, "missing field ")[..] {
+        return format!("needs '{missing}'");
+    }
+    if let [_, allowed @ ..] = &quoted(message, "unknown variant ")[..] {
+        return format!("must be {}", any_of(allowed));
+    }
+    let message = without_values(message).replace("a sequence", "a list").replace("sequence", "list");
+    let parts = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    match parts.and_then(|parts| parts.rsplit_once(", expected ")) {
+        Some((got, expected)) => format!("must be {expected}, got {got}"),
+        None => message,
+    }
+}
+
+/// The words in backticks of a message that begins like this; none of any other.
+fn quoted<'a>(message: &'a str, begins: &str) -> Vec<&'a str> {
+    match message.strip_prefix(begins) {
+        Some(rest) => rest.split('`').skip(1).step_by(2).collect(),
+        None => Vec::new(),
     }
 }
 
@@ -72,7 +182,7 @@ mod tests {
             keys: std::collections::BTreeMap<String, String>,
         }
         let mistake = options.parse::<Keys>().unwrap_err();
-        assert_eq!(mistake.message, "invalid type: string \"…\", expected a map");
+        assert_eq!(mistake.message, "must be a map, got string \"…\"");
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let forwarded_headers = forwarded_headers(&mut map);
     let normalize_path = map.read("normalize_path", true, Value::boolean);
     let limits = limits(&mut map);
+    let filters = map.get("filters").map(|v| v.filters()).unwrap_or_default();
     let pools = pools(&mut map);
     let routes = routes(&mut map, &pools);
     let access_log = access_log(&mut map);
@@ -123,6 +124,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
         forwarded_headers,
         normalize_path,
         limits,
+        filters,
         pools: pools.into_iter().filter_map(|(_, pool)| pool).collect(),
         routes,
         access_log,

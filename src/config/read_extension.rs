@@ -1,11 +1,16 @@
 //! Names that code is registered for, and the plain data written beside them.
 
+use std::sync::Arc;
+
 use serde_json::{Number, Value as Json};
 
 use super::name::{is_name, name_rule};
 use super::node::{Kind, Node, join};
 use super::reader::Value;
 use super::{Extension, Options, Position};
+
+/// In one list. Those of the whole, of a listener and of a route are numbered by the bits of 64 in all.
+const MAX_FILTERS: usize = 20;
 
 impl Options {
     /// Was nothing written, or an empty map?
@@ -26,6 +31,15 @@ impl<'a> Value<'a> {
     pub(super) fn extension(&self, what: &str) -> Option<Extension> {
         let (name, options) = self.choice(what)?;
         options.as_extension(name)
+    }
+
+    /// `filters`: a list of them.
+    pub(super) fn filters(&self) -> Vec<Extension> {
+        let items = self.list_or_empty("filters").unwrap_or_default();
+        if items.len() > MAX_FILTERS {
+            self.wrong(format!("must be {MAX_FILTERS} filters at most, got {}", items.len()));
+        }
+        items.iter().filter_map(|item| item.extension("a filter")).collect()
     }
 
     /// The name and the options of `NAME` or `{ NAME: options }`; `what` says what the name is of, for the message.
@@ -55,7 +69,13 @@ impl<'a> Value<'a> {
             self.wrong(name_rule(name));
             return None;
         }
-        let options = Options { value: json(self.node), at: self.at.into(), key: self.key.clone() };
+        let options = Options {
+            value: json(self.node),
+            at: self.at.into(),
+            key: self.key.clone(),
+            node: Some(Arc::new(self.node.clone())),
+            folder: self.sink.folder().to_path_buf(),
+        };
         Some(Extension { name: name.to_owned(), options })
     }
 }

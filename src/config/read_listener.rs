@@ -44,6 +44,7 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     let h2c = map.get("h2c");
     let to_https = map.get("redirect_to_https");
     let proxy_protocol = map.get("proxy_protocol").filter(|v| !v.is_off()).and_then(|v| proxy_protocol(&v));
+    let filters = map.get("filters").map(|v| v.filters()).unwrap_or_default();
     map.done();
     let h2c_set = h2c.as_ref().and_then(Value::boolean).unwrap_or(false);
     if let (Some(h2c), true, true) = (&h2c, h2c_set, tls.is_some()) {
@@ -55,7 +56,7 @@ fn listener<'a>(value: &Value<'a>) -> Option<(Listener, Value<'a>)> {
     }
     let tls = tls.and_then(|tls| listener_tls(&tls));
     let (proxy_protocol, at) = (proxy_protocol.unwrap_or_default(), value.at.into());
-    let listener = Listener { address: address?, tls, h2c: h2c_set, redirect_to_https, proxy_protocol, at };
+    let listener = Listener { address: address?, tls, h2c: h2c_set, redirect_to_https, proxy_protocol, filters, at };
     Some((listener, written?))
 }
 

@@ -68,8 +68,7 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
             None
         }
     };
-    let filters = map.get("filters").and_then(|v| v.list_or_empty("filters")).unwrap_or_default();
-    let filters = filters.iter().filter_map(|v| v.extension("a filter")).collect();
+    let filters = map.get("filters").map(|v| v.filters()).unwrap_or_default();
     let priority = map.read("priority", Priority::default(), |v| {
         v.word(&[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)])
     });

@@ -37,6 +37,11 @@ impl Sink {
         self.mistakes.borrow_mut().push(Mistake::new(at, key, message));
     }
 
+    /// The folder that relative paths start from.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How many mistakes there are so far.
     pub(super) fn count(&self) -> usize {
         self.mistakes.borrow().len()

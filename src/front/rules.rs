@@ -37,7 +37,8 @@ impl Rules {
         let tls = listener.tls.as_ref().map(acceptor).transpose()?;
         let hsts = listener.tls.as_ref().and_then(|tls| tls.hsts.as_ref());
         let hsts = hsts.map(strict_transport_security);
-        let terms = Terms { hsts, redirect: listener.redirect_to_https, client_certificate: None };
+        let named = (!listener.filters.is_empty()).then(|| listener.address.to_string().into());
+        let terms = Terms { hsts, listener: named, redirect: listener.redirect_to_https, client_certificate: None };
         let terms = (!terms.is_empty()).then(|| Arc::new(terms));
         Ok(Rules { h2c: listener.h2c, proxies: listener.proxy_protocol.clone(), tls, terms })
     }

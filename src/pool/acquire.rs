@@ -18,6 +18,8 @@ pub struct Pick<'a> {
     pub key: &'a [u8],
     /// The value of the pool's sticky cookie, if the client sent one.
     pub cookie: Option<&'a [u8]>,
+    /// Who is taken if it may be, before the cookie counts.
+    pub preferred: Option<&'a SocketAddr>,
     /// Who is not to be asked again.
     pub tried: &'a [SocketAddr],
     /// Whether the request has had an attempt before: it goes ahead of those who wait for their first.
@@ -62,7 +64,9 @@ impl Pool {
         {
             return Err(if self.available() { why } else { Unavailable::NoneAdmitted });
         }
-        if let Some(lease) = self.stuck(pick) {
+        if let Some(lease) =
+            pick.preferred.and_then(|address| self.at(address, pick.tried)).or_else(|| self.stuck(pick))
+        {
             return Ok(lease);
         }
         let lease = Cell::new(None);
@@ -120,6 +124,11 @@ impl Pool {
     fn begin(&self, state: Arc<BackendState>, tried: &[SocketAddr]) -> Option<Lease> {
         let candidate = state.eligible() || self.roster.load().accepts(&state);
         if candidate && !tried.contains(state.address()) { begin(state) } else { None }
+    }
+
+    /// A lease on the backend at this address.
+    fn at(&self, address: &SocketAddr, tried: &[SocketAddr]) -> Option<Lease> {
+        self.begin(self.roster.load().find(address).cloned()?, tried)
     }
 
     /// A lease on the backend that the client's cookie names; for a while even if it drains.

@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use super::failure;
 use super::leg::Leg;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
-use crate::ctx::FailedAttempt;
+use crate::filter::FailedAttempt;
 use crate::pool::{Again, Attempts, Broken, Permit, Pool, Trouble, retry_after, stale};
 use crate::reason::Reason;
 
@@ -226,7 +226,7 @@ impl Exchange {
     /// backend has room for it now: it is taken at once, with what `session` asks for.
     /// The permit of the attempt that has failed, if it had one, is the next one's.
     fn plan(
-        &self,
+        &mut self,
         pool: &Pool,
         failed: &Failed<'_>,
         permit: &mut Option<Permit>,

@@ -14,7 +14,7 @@ use super::exchange::{Exchange, has_left, presented};
 use super::key;
 use crate::backend::Lease;
 use crate::config::{Protocol, Timeouts};
-use crate::ctx::Attempt;
+use crate::filter::Attempt;
 use crate::pool::{Pick, Pool, Unavailable};
 use crate::reason::Reason;
 
@@ -122,24 +122,40 @@ impl Exchange {
             return Ok(lease);
         }
         // What the last attempt met says more than that nobody is left.
+        let acquired = self.lease(session, pool).await;
         let why = |unavailable| self.ctx.failed.last().map_or(reason(unavailable), |attempt| attempt.reason);
-        self.lease(session, pool).await.map_err(why)
+        acquired.map_err(why)
     }
 
-    async fn lease(&self, session: &Session, pool: &Pool) -> std::result::Result<Lease, Unavailable> {
+    async fn lease(&mut self, session: &Session, pool: &Pool) -> std::result::Result<Lease, Unavailable> {
+        let choice = self.choose(session);
         let header = session.req_header();
         let key = key::of(pool.key(), header, self.ctx.client);
         let cookie = pool.sticky().and_then(|sticky| presented(header, sticky));
         let again = !self.ctx.failed.is_empty();
-        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again, priority: self.ctx.priority };
-        pool.acquire_or_wait(&pick, self.deadline(pool)).await
+        let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again, ..self.pick() };
+        let deadline = self.deadline(pool);
+        if choice.avoided.is_empty() {
+            return pool.acquire_or_wait(&choice.of(pick), deadline).await;
+        }
+        let tried = choice.avoided_beside(pick.tried);
+        match pool.acquire_or_wait(&Pick { tried: &tried, ..choice.of(pick) }, deadline).await {
+            Err(Unavailable::AllTried) => pool.acquire_or_wait(&choice.of(pick), deadline).await,
+            decided => decided,
+        }
     }
 
     /// A lease for a further attempt, if a backend has room at once.
-    pub(super) fn lease_now(&self, session: &Session, pool: &Pool) -> Option<Lease> {
+    pub(super) fn lease_now(&mut self, session: &Session, pool: &Pool) -> Option<Lease> {
+        let choice = self.choose(session);
         let key = key::of(pool.key(), session.req_header(), self.ctx.client);
-        let priority = self.ctx.priority;
-        pool.acquire(&Pick { key: key.as_bytes(), cookie: None, tried: &self.ctx.tried, again: true, priority }).ok()
+        let pick = Pick { key: key.as_bytes(), tried: &self.ctx.tried, again: true, ..self.pick() };
+        let tried = choice.avoided_beside(pick.tried);
+        pool.acquire(&Pick { tried: &tried, ..choice.of(pick) }).or_else(|_| pool.acquire(&choice.of(pick))).ok()
+    }
+
+    fn pick(&self) -> Pick<'_> {
+        Pick { priority: self.ctx.priority, ..Pick::default() }
     }
 
     /// Whether the next attempt must have a connection of its own: when a kept one was stale, others may be, too.

@@ -18,11 +18,10 @@ use pingora_proxy::Session;
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, grpc, key, request};
+use super::{deadline, failure, forwarded, key, request};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::ctx::Ctx;
-use crate::filter::{Filter, respond};
+use crate::filter::{self, Answer, Ctx};
 use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
 
@@ -33,6 +32,8 @@ pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 pub struct Exchange {
     pub(super) generation: Arc<Generation>,
     pub(super) route: Option<usize>,
+    /// Which of a route's chains it passes.
+    pub(super) listener: usize,
     pub(super) ctx: Ctx,
     /// Taken before `upstream_peer` asks: where the pool may be full, so that whoever must wait or leave keeps its connection.
     pub(super) reserved: Option<Lease>,
@@ -45,8 +46,6 @@ pub struct Exchange {
     /// What it is, if it is only one of the attempts of a request.
     pub(super) leg: Option<Role>,
     pub(super) upgrade: Upgrade,
-    /// The status of what we answered; the client of a call is told 200, and one of gRPC.
-    pub(super) meant: Option<u16>,
     /// The client has been told to send its body.
     pub(super) continued: bool,
     /// How far a grpc-web answer has been made of one of gRPC.
@@ -70,6 +69,7 @@ impl Exchange {
         Exchange {
             generation,
             route: None,
+            listener: 0,
             ctx: Ctx::new(),
             reserved: None,
             pause: None,
@@ -77,7 +77,6 @@ impl Exchange {
             again: false,
             leg: None,
             upgrade: Upgrade::None,
-            meant: None,
             continued: false,
             grpc_web: GrpcWebCtx::Disabled,
         }
@@ -123,7 +122,7 @@ impl Exchange {
 
     /// Note who the client is.
     pub(super) fn identify(&mut self, session: &Session) {
-        self.ctx.grpc = grpc::is_call(session.req_header());
+        self.ctx.grpc = filter::is_call(session.req_header());
         let (headers, generation) = (&session.req_header().headers, &self.generation);
         let (trusted, policy) = (&generation.trusted_proxies, &generation.forwarded_headers);
         forwarded::identify(&mut self.ctx, peer_address(session), headers, trusted, policy);
@@ -145,25 +144,14 @@ impl Exchange {
         route.is_some()
     }
 
-    /// The filters of the route; none if there is none.
-    pub(super) fn filters(&self) -> Vec<Arc<dyn Filter>> {
-        let route = self.route.and_then(|number| self.generation.routes.get(number));
-        // An empty vector allocates nothing; the copy frees the request for the filter to change.
-        route.map(|route| route.filters.clone()).unwrap_or_default()
-    }
-
     /// Do what the route says. `true` if the client has its answer.
     pub(super) async fn follow(&mut self, session: &mut Session, route: &Route) -> Result<bool> {
-        for filter in &route.filters {
-            if filter.request_filter(session, &mut self.ctx).await? {
-                return Ok(true);
-            }
+        if self.pass_filters(session, route).await? {
+            return Ok(true);
         }
         let pool = match &route.action {
             Action::Respond(answer) => {
-                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-                respond(session, status, &[], &answer.body).await?;
-                return Ok(true);
+                return Answer::new(answer.status)?.text(&*answer.body).send(session, &mut self.ctx).await;
             }
             Action::Pool(pool) => pool,
         };
@@ -180,14 +168,13 @@ impl Exchange {
 
     /// Answer with a refusal; the connection lives on, but after a bad request.
     pub(super) async fn refuse(&mut self, session: &mut Session, reason: Reason) -> Result<bool> {
-        self.ctx.reason = Some(reason);
-        self.meant = Some(reason.status());
         if reason == Reason::BadRequest {
             // Whoever has sent that may mean anything by what comes after it.
             session.set_keepalive(None);
         }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
-        failure::answer(session, reason.status(), reason).await?;
+        self.ctx.refuse(reason, reason.status());
+        self.answer(session, reason.status(), reason).await?;
         Ok(true)
     }
 
@@ -227,10 +214,10 @@ impl Exchange {
         };
         let elapsed = self.ctx.elapsed();
         let pool = self.ctx.pool.as_ref().map_or(&self.generation.unrouted, |pool| &pool.metrics);
-        let meant = self.meant.filter(|_| self.ctx.grpc && status == 200);
+        let meant = self.ctx.meant.filter(|_| self.ctx.grpc && status == 200);
         pool.request(meant.unwrap_or(status), elapsed.as_secs_f64());
         if self.ctx.grpc {
-            let ours = self.ctx.reason.map(|reason| grpc::status_of(reason, meant.unwrap_or(reason.status())));
+            let ours = self.ctx.reason.map(|reason| filter::status_of(reason, meant.unwrap_or(reason.status())));
             self.ctx.grpc_status = ours.or(self.ctx.grpc_status);
             pool.call(self.ctx.grpc_status);
         }

@@ -1,6 +1,6 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use http::{StatusCode, Version};
+use http::Version;
 use log::{debug, warn};
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -9,23 +9,19 @@ use tokio::time::timeout;
 
 use super::connection;
 use super::exchange::{DRAIN_REFUSED, Exchange};
-use super::grpc;
 use crate::backend::Failure;
-use crate::filter::respond;
+use crate::filter::Answer;
 use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
-
-/// The header that tells the client, and whoever debugs it, the [`Reason`].
-const REASON_HEADER: &str = "X-Evenkeel-Reason";
-
-/// In seconds, one of them at random: those who were sent away at once are not to come back at once.
-const RETRY_AFTER: [&str; 3] = ["1", "2", "3"];
 
 /// Which reason an error is, and which status the client gets for it.
 pub(super) fn classify(error: &Error) -> (Reason, u16) {
     if let ErrorType::HTTPStatus(status) = error.etype {
         let reason = match status {
             400 => Reason::BadRequest,
+            401 => Reason::Unauthorized,
+            403 => Reason::Forbidden,
+            429 => Reason::RateLimited,
             413 => Reason::BodyTooLarge,
             _ => Reason::Refused,
         };
@@ -120,55 +116,34 @@ impl Exchange {
         if !can_reuse_downstream {
             session.set_keepalive(None);
         }
-        self.ctx.reason = Some(reason);
-        self.meant = Some(status);
+        self.ctx.refuse(reason, status);
         if reason == Reason::Internal {
             warn!("{reason}: {error}");
         }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
-        let error_code = answer(session, status, reason).await.unwrap_or_else(|e| {
+        let error_code = self.answer(session, status, reason).await.unwrap_or_else(|e| {
             debug!("could not answer the client: {e}");
             0
         });
         FailToProxy { error_code, can_reuse_downstream }
     }
-}
 
-/// Tell the client; says the status that it got, 0 if none could be sent any more.
-pub(super) async fn answer(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
-    if reason == Reason::ClientGone || response_started(session) {
-        return Ok(0);
+    /// Tell the client; says the status that it got, 0 if none could be sent any more.
+    pub(super) async fn answer(&mut self, session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
+        if reason == Reason::ClientGone || response_started(session) {
+            return Ok(0);
+        }
+        let mut told = Answer::refusal_with(status, reason)?.send(session, &mut self.ctx).await;
+        if told.is_err() && !response_started(session) && self.ctx.chain.take().is_some() {
+            // A filter that has failed, perhaps because of which it is refused, fails again.
+            told = Answer::refusal_with(status, reason)?.send(session, &mut self.ctx).await;
+        }
+        if session.req_header().version == Version::HTTP_2 {
+            // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
+            let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
+        }
+        told.map(|_| session.response_written().map_or(status, |response| response.status.as_u16()))
     }
-    let told = match grpc::is_call(session.req_header()) {
-        true => fail_call(session, status, reason).await,
-        false => say(session, status, reason).await,
-    };
-    if session.req_header().version == Version::HTTP_2 {
-        // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
-        let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
-    }
-    told
-}
-
-async fn say(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
-    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = format!("{} {}: {reason}\n", code.as_u16(), code.canonical_reason().unwrap_or("Error"));
-    let mut headers = vec![(REASON_HEADER, reason.as_str())];
-    if reason == Reason::Overloaded {
-        headers.push(("Retry-After", RETRY_AFTER[fastrand::usize(..RETRY_AFTER.len())]));
-    }
-    if reason == Reason::MethodNotAllowed {
-        headers.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    }
-    respond(session, code, &headers, &text).await?;
-    Ok(code.as_u16())
-}
-
-/// The same for a call of gRPC, whose client looks for a status of gRPC.
-async fn fail_call(session: &mut Session, status: u16, reason: Reason) -> Result<u16> {
-    let headers = [("grpc-message", reason.as_str()), (REASON_HEADER, reason.as_str())];
-    grpc::respond(session, grpc::status_of(reason, status), &headers).await?;
-    Ok(StatusCode::OK.as_u16())
 }
 
 #[cfg(test)]
@@ -191,7 +166,7 @@ mod tests {
         assert_eq!(status(Error::new_down(ErrorType::ReadTimedout)), (408, "client_timeout"));
         assert_eq!(status(Error::new_down(ErrorType::ConnectionClosed)), (499, "client_gone"));
         assert_eq!(status(Error::new_down(ErrorType::InvalidHTTPHeader)), (400, "bad_request"));
-        assert_eq!(status(Error::new(ErrorType::HTTPStatus(403))), (403, "refused"));
+        assert_eq!(status(Error::new(ErrorType::HTTPStatus(403))), (403, "forbidden"));
         assert_eq!(status(Error::new_in(ErrorType::InternalError)), (500, "internal"));
     }
 }

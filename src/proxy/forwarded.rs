@@ -14,7 +14,7 @@ use pingora_core::{ErrorType, OrErr, Result};
 
 use super::{request, rfc7239};
 use crate::config::{ForwardedHeaders, Told};
-use crate::ctx::{Ctx, RequestId};
+use crate::filter::{Ctx, RequestId};
 use crate::terms::ClientCertificate;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

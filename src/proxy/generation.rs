@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
 use crate::config::{ForwardedHeaders, Limits, Priority, Respond, Timeouts};
-use crate::filter::Filter;
+use crate::filter::{Chains, Filter};
 use crate::metrics::PoolMetrics;
 use crate::pool::Pool;
 use crate::route::Router;
@@ -20,6 +20,12 @@ pub struct Generation {
     pub router: Router,
     /// The routes, in the order of the configuration.
     pub routes: Vec<Route>,
+    /// The listeners that have filters of their own, in the order of the configuration.
+    pub listeners: Vec<String>,
+    /// The filters of the whole and of these listeners.
+    pub outer: Chains,
+    /// What the filters were made from, for the next generation to keep those that are the same.
+    pub filters: Filters,
     /// Every pool, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
     /// Whether there is a pool that watches its attempts, for it hedges or has a `per_try_timeout`.
@@ -40,10 +46,51 @@ pub struct Generation {
     pub in_flight: Arc<AtomicUsize>,
 }
 
+impl Generation {
+    /// The number of the listener at this address among those with filters of their own, from 1 on.
+    pub(super) fn listener(&self, address: &str) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener == address).map(|number| number + 1)
+    }
+}
+
+/// Every filter of a configuration.
+#[derive(Default)]
+pub struct Filters {
+    /// Those of the whole.
+    pub whole: Vec<Made>,
+    /// Those of each listener.
+    pub listeners: Vec<Vec<Made>>,
+    /// Those of each route.
+    pub routes: Vec<Vec<Made>>,
+}
+
+/// A filter, and what stood in the files that it was made from.
+#[derive(Clone)]
+pub struct Made {
+    /// The filter.
+    pub filter: Arc<dyn Filter>,
+    /// A digest of its files; empty if it has none.
+    pub files: Vec<u8>,
+}
+
+impl Filters {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Made> {
+        self.whole.iter().chain(self.listeners.iter().flatten()).chain(self.routes.iter().flatten())
+    }
+}
+
+impl PartialEq for Made {
+    /// The same filter, not one like it.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.filter, &other.filter)
+    }
+}
+
 /// What is done with the requests of one route.
 pub struct Route {
-    /// Passed in this order.
-    pub filters: Vec<Arc<dyn Filter>>,
+    /// Its filters, after those of the whole and of the listener.
+    pub chains: Chains,
     /// Who is sent away first when the pool has too much to do.
     pub priority: Priority,
     /// What is done in the end.

@@ -23,7 +23,7 @@ use super::leg::{Fate, Leg, LegFailure};
 use super::race::{Event, Next, Place, Race};
 use crate::backend::{BackendState, Outcome};
 use crate::config::{HedgeAfter, Priority};
-use crate::ctx::FailedAttempt;
+use crate::filter::FailedAttempt;
 use crate::metrics::Hedged;
 use crate::pool::{Pick, Pool, Trouble};
 use crate::reason::Reason;
@@ -141,10 +141,11 @@ impl Exchange {
         if pool.roster().pool().line() > 0 {
             return None;
         }
+        let choice = self.choose(session);
         let key = super::key::of(pool.key(), session.req_header(), self.ctx.client);
-        let priority = Priority::Low;
-        let pick = Pick { key: key.as_bytes(), cookie: None, tried: &tried, again: true, priority };
-        let lease = pool.acquire(&pick).ok()?;
+        let tried = choice.avoided_beside(&tried);
+        let pick = Pick { key: key.as_bytes(), tried: &tried, again: true, priority: Priority::Low, ..Pick::default() };
+        let lease = pool.acquire(&choice.of(pick)).ok()?;
         let permit = pool.permit_retry(false).ok()?;
         debug!(
             "pool {}: backend {} is slow, {} is asked, too",

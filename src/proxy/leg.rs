@@ -18,7 +18,7 @@ use super::again::Failed;
 use super::exchange::Exchange;
 use super::generation::Generation;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
-use crate::ctx::Ctx;
+use crate::filter::Ctx;
 use crate::pool::{Permit, Trouble};
 use crate::reason::Reason;
 

@@ -7,6 +7,7 @@ mod connection;
 mod deadline;
 mod exchange;
 mod failure;
+mod filters;
 mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -42,11 +43,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::filter::{Hook, is_call};
 use crate::reason::Reason;
 
 pub use connection::{Connection, Phase, Traffic};
 pub use exchange::Exchange;
-pub use generation::{Action, Generation, Route};
+pub use generation::{Action, Filters, Generation, Made, Route};
 
 /// The proxy: finds the route of a request, asks its pool for a backend, forwards, and tells what happened.
 pub struct Proxy {
@@ -84,24 +86,27 @@ impl ProxyHttp for Proxy {
         let limits = &exchange.generation.limits;
         session.set_read_timeout(Some(limits.body_timeout));
         // The stream of a call may be silent on its side for as long as the call lasts.
-        if session.is_http2() && !session.is_body_empty() && !grpc::is_call(session.req_header()) {
+        if session.is_http2() && !session.is_body_empty() && !is_call(session.req_header()) {
             connection::body_comes(false);
         }
         session.set_write_timeout(Some(limits.write_timeout));
-        Ok(())
+        exchange.identify(session);
+        exchange.enter_filters(session).await
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         if exchange.leg.is_some() {
             return Ok(false);
         }
-        exchange.identify(session);
         let generation = Arc::clone(&exchange.generation);
         let ends = session.is_http2() && session.is_body_empty();
         if let Err(reason) = request::prepare(session.req_header_mut(), ends, &generation) {
             return exchange.refuse(session, reason).await;
         }
         if exchange.keep_terms(session).await? {
+            return Ok(true);
+        }
+        if exchange.pass_outer_filters(session).await? {
             return Ok(true);
         }
         if !exchange.find_route(session.req_header()) {
@@ -124,9 +129,17 @@ impl ProxyHttp for Proxy {
             connection::body_comes(end_of_stream);
         }
         exchange.upgrade.receive(body)?;
-        let Some(body) = body else { return Ok(()) };
         // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
-        exchange.take_in(body).map_err(|e| e.into_down())
+        if let Some(body) = body {
+            exchange.take_in(body).map_err(|e| e.into_down())?;
+        }
+        match exchange.ctx.filters(Hook::RequestBody) {
+            Some(chain) => {
+                let passed = chain.request_body_filter(session, body, end_of_stream, &mut exchange.ctx).await;
+                passed.map_err(|e| exchange.fault_of_filter(e).into_down())
+            }
+            None => Ok(()),
+        }
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -174,8 +187,8 @@ impl ProxyHttp for Proxy {
         let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         exchange.translate(session, upstream_request).await?;
-        for filter in exchange.filters() {
-            filter.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
+        if let Some(chain) = exchange.ctx.filters(Hook::UpstreamRequest) {
+            chain.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
         exchange.upgrade.ask(session, upstream_request)
     }
@@ -207,6 +220,9 @@ impl ProxyHttp for Proxy {
             return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
         response::hold_to_the_rules(response, session.is_upgrade_req())?;
+        if let Some(chain) = exchange.ctx.filters(Hook::UpstreamResponse) {
+            chain.upstream_response_filter(session, response, &mut exchange.ctx).await?;
+        }
         exchange.judge(session, response)?;
         exchange.upgrade.answered(session, response.status.as_u16() == 101);
         Ok(())
@@ -228,8 +244,8 @@ impl ProxyHttp for Proxy {
             response.append_header(header::SET_COOKIE, cookie)?;
         }
         http10::until_closed(session, response);
-        for filter in exchange.filters() {
-            filter.response_filter(session, response, &mut exchange.ctx).await?;
+        if let Some(chain) = exchange.ctx.filters(Hook::Response) {
+            chain.response_filter(session, response, &mut exchange.ctx).await?;
         }
         match response.status.as_u16() {
             101 => connection::tunnel_begins(),
@@ -240,15 +256,18 @@ impl ProxyHttp for Proxy {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         if body.is_some() {
             exchange.still_served()?;
         }
-        Ok(None)
+        match exchange.ctx.filters(Hook::ResponseBody) {
+            Some(chain) => chain.response_body_filter(session, body, end_of_stream, &mut exchange.ctx),
+            None => Ok(None),
+        }
     }
 
     fn upstream_response_trailer_filter(
@@ -265,10 +284,15 @@ impl ProxyHttp for Proxy {
 
     async fn response_trailer_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         trailers: &mut HeaderMap,
         exchange: &mut Exchange,
     ) -> Result<Option<Bytes>> {
+        if let Some(chain) = exchange.ctx.filters(Hook::ResponseTrailer)
+            && let Some(bytes) = chain.response_trailer_filter(session, trailers, &mut exchange.ctx).await?
+        {
+            return Ok(Some(bytes));
+        }
         exchange.grpc_web.response_trailer_filter(trailers)
     }
 
@@ -283,8 +307,8 @@ impl ProxyHttp for Proxy {
         if exchange.end_leg() {
             return;
         }
-        for filter in exchange.filters() {
-            filter.logging(session, error, &mut exchange.ctx).await;
+        if let Some(chain) = exchange.ctx.filters(Hook::Logging) {
+            chain.logging(session, error, &mut exchange.ctx).await;
         }
         exchange.close(session, error);
     }

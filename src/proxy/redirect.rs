@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::exchange::{DRAIN_REFUSED, Exchange};
 use super::request;
 use crate::config::Redirect;
-use crate::filter::respond;
+use crate::filter::Answer;
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -35,10 +35,8 @@ impl Exchange {
             return Ok(false);
         }
         let Some(to) = location(header, redirect) else { return self.refuse(session, Reason::BadRequest).await };
-        let status = http::StatusCode::from_u16(redirect.status).unwrap_or(http::StatusCode::PERMANENT_REDIRECT);
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
-        respond(session, status, &[(LOCATION.as_str(), &to)], "").await?;
-        Ok(true)
+        Answer::new(redirect.status)?.header(LOCATION, to)?.send(session, &mut self.ctx).await
     }
 }
 

@@ -26,6 +26,8 @@ tokio::task_local! {
 pub struct Terms {
     /// What `Strict-Transport-Security` says; `None`: there is no such header.
     pub(crate) hsts: Option<HeaderValue>,
+    /// The address of its listener, if that has filters of its own.
+    pub(crate) listener: Option<Arc<str>>,
     /// Requests are answered by sending the client to HTTPS.
     pub(crate) redirect: Option<Redirect>,
     /// The certificate that the client has shown, and that was found good.
@@ -35,12 +37,17 @@ pub struct Terms {
 impl Terms {
     /// Whether there is anything to know.
     pub(crate) fn is_empty(&self) -> bool {
-        self.hsts.is_none() && self.redirect.is_none() && self.client_certificate.is_none()
+        self.hsts.is_none() && self.listener.is_none() && self.redirect.is_none() && self.client_certificate.is_none()
     }
 
     /// Whatever is done within `serve` is done on these terms.
     pub(crate) async fn around<T>(terms: Option<Arc<Terms>>, serve: impl Future<Output = T>) -> T {
         CURRENT.scope(terms, serve).await
+    }
+
+    /// What `find` makes of the listener of the present connection, if that has filters of its own.
+    pub(crate) fn listener<T>(find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        CURRENT.try_with(|terms| find(terms.as_ref()?.listener.as_deref()?)).ok().flatten()
     }
 
     /// Those of the present connection, if it has any.

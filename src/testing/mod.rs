@@ -3,7 +3,7 @@
 //!
 //! ```
 //! # use async_trait::async_trait;
-//! # use evenkeel::{ctx::Ctx, filter::Filter};
+//! # use evenkeel::filter::{Ctx, Filter};
 //! # use pingora::prelude::{Error, HTTPStatus, Result};
 //! # use pingora_proxy::Session;
 //! # struct NeedsKey;

@@ -5,17 +5,16 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody, and so may what tries all parsers.
-const MAY: [(&str, &[&str]); 19] = [
+const MAY: [(&str, &[&str]); 18] = [
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
-    ("cli/demo", &["app", "config", "ctx", "filter"]),
+    ("cli/demo", &["app", "config", "filter"]),
     ("admin", &["proxy", "pool", "backend", "metrics", "config"]),
     ("front", &["proxy", "access_log", "metrics", "reason", "terms", "config"]),
-    ("proxy", &["pool", "route", "filter", "ctx", "access_log", "backend", "metrics", "reason", "terms", "config"]),
-    ("access_log", &["ctx", "reason", "config"]),
-    ("filter", &["ctx", "terms"]),
+    ("proxy", &["pool", "route", "filter", "access_log", "backend", "metrics", "reason", "terms", "config"]),
+    ("access_log", &["filter", "reason", "config"]),
+    ("filter", &["pool", "backend", "reason", "terms", "config"]),
     ("route", &["config"]),
-    ("ctx", &["pool", "backend", "reason", "terms", "config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),
     ("health", &["backend", "proxy_header", "config"]),

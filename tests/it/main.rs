@@ -35,6 +35,7 @@ mod hedge;
 mod http2_faults;
 mod http2_out;
 mod https_only;
+mod ip_filters;
 mod large;
 mod layering;
 mod lifecycle;

@@ -8,6 +8,7 @@ use super::found::Found;
 use super::keys::pool_keys;
 use crate::admin::{Change, Receipt};
 use crate::config::{Action, Config, HostMatch, Listener, Match, PathMatch, Route};
+use crate::proxy::Filters;
 
 /// A configuration, and what is found of it.
 pub(super) struct Side<'a> {
@@ -15,6 +16,7 @@ pub(super) struct Side<'a> {
     /// The backends of each pool, in the order of the pools.
     pub(super) found: &'a [Vec<Found>],
     pub(super) files: &'a Files,
+    pub(super) filters: &'a Filters,
 }
 
 impl Side<'_> {
@@ -28,12 +30,13 @@ pub(super) fn difference(old: &Side<'_>, new: &Side<'_>) -> Receipt {
     let mut receipt = Receipt::default();
     pools(old, new, &mut receipt);
     listeners(old, new, &mut receipt);
-    routes(old.config, new.config, &mut receipt);
+    routes(old, new, &mut receipt);
     let (before, after) = (old.config, new.config);
     let rest = [
         ("stop_delay", before.stop_delay != after.stop_delay),
         ("upgrade_timeout", before.upgrade_timeout != after.upgrade_timeout),
         ("watch", before.watch != after.watch),
+        ("filters", old.filters.whole != new.filters.whole),
         ("limits", before.limits != after.limits),
         ("trusted_proxies", before.trusted_proxies != after.trusted_proxies),
         ("forwarded_headers", before.forwarded_headers != after.forwarded_headers),
@@ -144,18 +147,21 @@ fn listener_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, us
         ("tls", was.tls != is.tls || old.files.listeners[before] != new.files.listeners[after]),
         ("h2c", was.h2c != is.h2c),
         ("proxy_protocol", was.proxy_protocol != is.proxy_protocol),
+        ("filters", old.filters.listeners[before] != new.filters.listeners[after]),
         ("redirect_to_https", was.redirect_to_https != is.redirect_to_https),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
 /// A route is the one that matches the same; two that do are in the order of the file.
-fn routes(old: &Config, new: &Config, receipt: &mut Receipt) {
-    let mut before: HashMap<&Match, Vec<&Route>> = HashMap::new();
-    old.routes.iter().rev().for_each(|route| before.entry(&route.matches).or_default().push(route));
-    for route in &new.routes {
+fn routes(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
+    let mut before: HashMap<&Match, Vec<usize>> = HashMap::new();
+    for (number, route) in old.config.routes.iter().enumerate().rev() {
+        before.entry(&route.matches).or_default().push(number);
+    }
+    for (number, route) in new.config.routes.iter().enumerate() {
         let known = before.get_mut(&route.matches).and_then(Vec::pop);
-        let keys = known.map(|known| route_keys((old, known), (new, route)));
+        let keys = known.map(|known| route_keys((old, known), (new, number)));
         let change = match &keys {
             None => Some(Change::Added),
             Some(keys) if keys.is_empty() => None,
@@ -166,25 +172,21 @@ fn routes(old: &Config, new: &Config, receipt: &mut Receipt) {
             receipt.note(format!("route {}", written(&route.matches)), change, owned(&keys.unwrap_or_default()));
         }
     }
-    // In the order of the file.
-    for route in &old.routes {
-        let left = before.get_mut(&route.matches).is_some_and(|left| {
-            let place = left.iter().position(|one| std::ptr::eq(*one, route));
-            place.map(|place| left.remove(place)).is_some()
-        });
-        if left {
-            receipt.routes.count(Some(Change::Removed));
-            receipt.note(format!("route {}", written(&route.matches)), Change::Removed, Vec::new());
-        }
+    let mut gone: Vec<usize> = before.into_values().flatten().collect();
+    gone.sort_unstable();
+    for route in gone.into_iter().map(|number| &old.config.routes[number]) {
+        receipt.routes.count(Some(Change::Removed));
+        receipt.note(format!("route {}", written(&route.matches)), Change::Removed, Vec::new());
     }
 }
 
-fn route_keys((old, before): (&Config, &Route), (new, after): (&Config, &Route)) -> Vec<&'static str> {
+fn route_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
+    let (was, is) = (&old.config.routes[before], &new.config.routes[after]);
     let differs = [
-        (action_key(after), !same_action((old, &before.action), (new, &after.action))),
-        ("filters", before.filters != after.filters),
-        ("priority", before.priority != after.priority),
-        ("timeouts", before.timeouts != after.timeouts),
+        (action_key(is), !same_action((old.config, &was.action), (new.config, &is.action))),
+        ("filters", old.filters.routes[before] != new.filters.routes[after]),
+        ("priority", was.priority != is.priority),
+        ("timeouts", was.timeouts != is.timeouts),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

@@ -14,10 +14,11 @@ use arc_swap::ArcSwap;
 use log::{info, warn};
 use tokio::time::timeout;
 
-use super::build::{Before, Filters, access_log, all, assemble, filters};
+use super::build::{Before, access_log, all, assemble};
 use super::build_pool::{Tools, build_pool, source};
 use super::checks::Checks;
 use super::files;
+use super::filters::filters;
 use super::listeners::Listeners;
 use super::registry::Registry;
 use super::stop::{Stop, Times};
@@ -26,7 +27,7 @@ use crate::config::{self, Config, ConfigError, Mistake};
 use crate::discovery::Primed;
 use crate::metrics::Metrics;
 use crate::pool::{FIRST_ROUND, Keepers, Pool};
-use crate::proxy::Generation;
+use crate::proxy::{Filters, Generation};
 use difference::{Side, difference};
 use found::{Discovered, Found, discover, members};
 
@@ -128,8 +129,8 @@ impl Reloader {
         let pools = self.find(&config, pools, &generation, &mut warnings).await?;
         let found: Vec<Vec<Found>> = pools.iter().map(Planned::found).collect();
         let known: Vec<Vec<Found>> = generation.pools.iter().map(|pool| members(pool)).collect();
-        let old = Side { config: &self.config, found: &known, files: &self.files };
-        let new = Side { config: &config, found: &found, files: &files };
+        let old = Side { config: &self.config, found: &known, files: &self.files, filters: &generation.filters };
+        let new = Side { config: &config, found: &found, files: &files, filters: &filters };
         let receipt = Receipt { generation: generation.number + 1, warnings, ..difference(&old, &new) };
         Ok(Plan { receipt, config, files, pools, filters })
     }

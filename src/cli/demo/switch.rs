@@ -8,8 +8,7 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::sample::Sample;
-use crate::ctx::Ctx;
-use crate::filter::{Filter, respond};
+use crate::filter::{Answer, Ctx, Filter};
 
 /// Stops and starts the samples.
 pub(super) struct Switch {
@@ -44,14 +43,16 @@ impl Switch {
 
 #[async_trait]
 impl Filter for Switch {
-    async fn request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let request = session.req_header();
         let Some((status, text)) = self.turn(&request.method, request.uri.path()) else {
             return Ok(false);
         };
-        let allow: &[_] = if status == StatusCode::METHOD_NOT_ALLOWED { &[("Allow", "POST")] } else { &[] };
-        respond(session, status, allow, &text).await?;
-        Ok(true)
+        let mut answer = Answer::new(status.as_u16())?.text(text);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            answer = answer.header("Allow", "POST")?;
+        }
+        answer.send(session, ctx).await
     }
 }
 

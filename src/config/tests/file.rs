@@ -29,7 +29,7 @@ frobnicate: 1
             r"8:35: pools.api.backends[2].wieght: unknown key, did you mean 'weight'?",
             r"9:5: pools.api.ballance: unknown key, did you mean 'balance'?",
             r"10:3: pools.api: is written twice, first on line 4",
-            r"12:1: frobnicate: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
+            r"12:1: frobnicate: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, filters, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
         ],
     );
 }
@@ -87,7 +87,7 @@ b: !!str x
             r"1:1: <<: merge keys are not supported; write the keys out, or give whole values with & and *",
             r"1:1: needs 'listeners', like listeners: [{ address: :8080 }]",
             r"1:1: needs 'pools', like pools: { web: { backends: [127.0.0.1:8001] } }",
-            r"2:1: b: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
+            r"2:1: b: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, filters, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
             r"2:4: b: has a YAML tag ('!…'), which is not supported; text that starts with '!' needs quotes",
         ],
     );
@@ -152,7 +152,7 @@ fn a_value_beside_a_secret_is_not_shown() {
 ",
         ),
         &[
-            r"5:1: api_token: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
+            r"5:1: api_token: unknown key; allowed here: version, listeners, trusted_proxies, forwarded_headers, normalize_path, limits, filters, pools, routes, access_log, admin, watch, stop_delay or upgrade_timeout, and Pingora's own, which conf/full.yaml lists",
         ],
     );
 }

@@ -7,6 +7,7 @@ use super::{Config, Position};
 mod backends;
 mod balance;
 mod ejection;
+mod extensions;
 mod file;
 mod full;
 mod fuzz;

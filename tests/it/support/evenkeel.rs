@@ -306,3 +306,11 @@ pub fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(arguments).stdin(Stdio::null()).output().unwrap()
 }
+
+/// What `check` says of a configuration.
+pub fn check(yaml: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), yaml).unwrap();
+    let output = run(&["check", "-c", file.path().to_str().unwrap()]);
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}

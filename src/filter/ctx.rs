@@ -1,5 +1,6 @@
 //! What is known of one request while it is under way; filters read it, and keep state of their own in it.
 
+use std::any::TypeId;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::Extensions;
 use pingora_core::protocols::l4::socket::SocketAddr;
 
+use super::{Chain, Filter, Hook, RequestId};
 use crate::backend::{BackendState, Lease};
 use crate::config::Priority;
 use crate::pool::Pool;
@@ -40,12 +42,19 @@ pub struct Ctx {
     pub(crate) hedged: Option<bool>,
     /// Why it did not get its backend's answer.
     pub(crate) reason: Option<Reason>,
+    /// The status of what we answered; the client of a call is told 200, and one of gRPC.
+    pub(crate) meant: Option<u16>,
     /// Whether it is a call of gRPC, and the status that it has ended with.
     pub(crate) grpc: bool,
     pub(crate) grpc_status: Option<u8>,
     /// Bytes of its body so far.
     pub(crate) body_received: u64,
-    /// Room for the state of filters, by type.
+    /// The filters that it passes, as far as they are known; `None` if there are none.
+    pub(crate) chain: Option<Arc<Chain>>,
+    /// The hook whose default method was reached last, and the filter's type.
+    not_implemented: Option<(Hook, TypeId)>,
+    /// Room for the state of filters, by type: what one hook inserts the next finds, and nobody who does not know the type. Where
+    /// attempts run beside each other, each has a copy of what was there when it began.
     pub extensions: Extensions,
 }
 
@@ -81,38 +90,6 @@ pub struct FailedAttempt {
     pub stale: bool,
 }
 
-/// What a request is known by from end to end: 32 hexadecimal digits of our own, or what a trusted proxy sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RequestId {
-    /// Made here.
-    Own([u8; 32]),
-    /// Taken over.
-    Given(Box<str>),
-}
-
-impl RequestId {
-    /// A new one.
-    pub(crate) fn random() -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut bits = fastrand::u128(..);
-        let mut text = [0; 32];
-        for digit in &mut text {
-            *digit = DIGITS[(bits & 15) as usize];
-            bits >>= 4;
-        }
-        RequestId::Own(text)
-    }
-
-    /// As it is sent and logged.
-    pub fn as_str(&self) -> &str {
-        match self {
-            // The digits above are ASCII; the fallback only spares a panic path.
-            RequestId::Own(text) => std::str::from_utf8(text).unwrap_or_default(),
-            RequestId::Given(text) => text,
-        }
-    }
-}
-
 impl Ctx {
     pub(crate) fn new() -> Self {
         Ctx {
@@ -130,9 +107,12 @@ impl Ctx {
             tried: Vec::new(),
             hedged: None,
             reason: None,
+            meant: None,
             grpc: false,
             grpc_status: None,
             body_received: 0,
+            chain: None,
+            not_implemented: None,
             extensions: Extensions::new(),
         }
     }
@@ -149,9 +129,33 @@ impl Ctx {
             pool: self.pool.clone(),
             tried: self.tried.clone(),
             grpc: self.grpc,
+            chain: self.chain.clone(),
             extensions: self.extensions.clone(),
             ..Ctx::new()
         }
+    }
+
+    /// Its filters, if one of them may implement this hook.
+    #[inline]
+    pub(crate) fn filters(&self, hook: Hook) -> Option<Arc<Chain>> {
+        self.chain.as_ref().filter(|chain| chain.has(hook)).map(Arc::clone)
+    }
+
+    /// It is refused, with this status.
+    pub(crate) fn refuse(&mut self, reason: Reason, status: u16) {
+        self.reason = Some(reason);
+        self.meant = Some(status);
+    }
+
+    /// A default method of a filter was reached.
+    #[inline]
+    pub(super) fn not_implemented<F: Filter + ?Sized>(&mut self, hook: Hook) {
+        self.not_implemented = Some((hook, TypeId::of::<F>()));
+    }
+
+    #[inline]
+    pub(super) fn take_not_implemented(&mut self) -> Option<(Hook, TypeId)> {
+        self.not_implemented.take()
     }
 
     /// The client's address, as far as `trusted_proxies` allow to tell; `None` on a Unix socket.
@@ -200,21 +204,13 @@ impl Ctx {
         &self.failed
     }
 
+    /// Why it is going to be refused, or has failed; `None` as long as all is well.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
     /// How long ago its header had come in.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_32_hexadecimal_digits_and_differ() {
-        let (a, b) = (RequestId::random(), RequestId::random());
-        assert_ne!(a, b);
-        assert_eq!(a.as_str().len(), 32);
-        assert!(a.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
     }
 }

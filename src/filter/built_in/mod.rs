@@ -1,0 +1,19 @@
+//! The filters that every program has, one file each, written against the same trait as anybody's.
+
+mod ip;
+
+use std::sync::Arc;
+
+use super::Filter;
+use crate::config::{Mistake, Options};
+
+/// What makes a filter of the options beside its name.
+pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
+
+/// All of them, by name.
+pub(crate) const ALL: [(&str, Make); 2] =
+    [("ip_allow", |options| made(ip::IpAllow::new(options))), ("ip_deny", |options| made(ip::IpDeny::new(options)))];
+
+fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
+    Ok(Arc::new(filter?))
+}
