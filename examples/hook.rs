@@ -85,6 +85,6 @@ mod tests {
         let yaml =
             "pools: { web: { backends: [127.0.0.1:1] } }\nroutes: [{ pool: web, filters: [api_key: { key: {} }] }]";
         let refused = Balancer::try_start(yaml, super::extend).unwrap_err().to_string();
-        assert!(refused.contains("unknown field `key`"), "{refused}");
+        assert!(refused.contains("did you mean 'keys'?"), "{refused}");
     }
 }

@@ -116,8 +116,8 @@ fn a_mistake_says_where_it_is_and_leaves_nothing() {
     let text =
         "\n        pools: { web: { backends: [127.0.0.1:1] } }\n        routes: [{ pool: web, filters: [none] }]";
     let refused = Balancer::try_start(text, |app| app).unwrap_err();
-    let expected = "<yaml>:3:41: routes[0].filters[0].none: unknown filter 'none', this program has none of its own";
-    assert_eq!(refused.to_string(), expected);
+    let expected = "<yaml>:3:41: routes[0].filters[0].none: unknown filter 'none'";
+    assert!(refused.to_string().starts_with(expected), "{refused}");
     let refused = Balancer::try_start("daemon: true\npools: { web: { backends: [127.0.0.1:1] } }", |app| app);
     assert!(refused.unwrap_err().to_string().contains("'daemon'"));
     let taken = Backend::saying("");
