@@ -22,7 +22,7 @@ use super::logs::Logs;
 use super::reload::{Live, Reloader};
 use super::signals::Signals;
 use super::stop::{Stop, Times};
-use super::upgrade::{Inheritance, Program};
+use super::upgrade::{Inheritance, Program, Succession};
 use super::{App, MAX_TRIES, RunError, RunOptions, build, open_files};
 use crate::admin::{Admin, Order, Orders};
 use crate::config::{Config, ListenAddress};
@@ -105,19 +105,8 @@ pub(super) fn prepare(
     let (admin_service, admin) = admin.unzip();
     let (ready, accepts) = (handed.ready(), service.serving());
 
-    let pools = server.add_service(background_service("pools", pools));
     let succession = inheritance.take().map(|it| it.succession(ready, accepts.clone(), Arc::clone(&serving.metrics)));
-    let listeners_service = server.add_service(service);
-    // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
-    listeners_service.add_dependency(&pools);
-    let admin_service = admin_service.map(|service| server.add_service(service));
-    if let Some(succession) = succession {
-        let succession = server.add_service(background_service("succession", succession));
-        succession.add_dependency(&pools);
-        // And not before the process before says so, which may stay otherwise.
-        listeners_service.add_dependency(&succession);
-        admin_service.inspect(|service| service.add_dependency(&succession));
-    }
+    add_services(&mut server, pools, service, admin_service, succession);
     let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
     let stop = Arc::new(stop);
     let (generation, metrics) = (Arc::clone(&serving.generation), Arc::clone(&serving.metrics));
@@ -127,6 +116,28 @@ pub(super) fn prepare(
     let live = serving.live(keepers, listeners, shown, Arc::clone(&stop));
     server.add_service(background_service("control", control(app, live, ordered, program)));
     Ok(Prepared { server, config, orders, stop, generation, metrics, addresses, serving: accepts })
+}
+
+/// What serves, each part after those that it has to wait for.
+fn add_services(
+    server: &mut Server,
+    pools: PoolService,
+    listeners: ListenersService,
+    admin: Option<AdminService>,
+    succession: Option<Succession>,
+) {
+    let pools = server.add_service(background_service("pools", pools));
+    let listeners = server.add_service(listeners);
+    // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
+    listeners.add_dependency(&pools);
+    let admin = admin.map(|service| server.add_service(service));
+    if let Some(succession) = succession {
+        let succession = server.add_service(background_service("succession", succession));
+        succession.add_dependency(&pools);
+        // And not before the process before says so, which may stay otherwise.
+        listeners.add_dependency(&succession);
+        admin.inspect(|service| service.add_dependency(&succession));
+    }
 }
 
 /// What serves.

@@ -2,7 +2,7 @@
 //!
 //! [`Pool::acquire`] is all that a request needs: it asks the pool's pingora `LoadBalancer` for the next backend that is
 //! admitted and not yet tried, and gives a [`Lease`] on it; [`Pool::acquire_or_wait`] also waits in line. The rest happens
-//! aside, in [`PoolService`].
+//! aside, in [`PoolService`]. [`Pool::again`] says whether another attempt follows one that has failed.
 
 mod acquire;
 mod adapt;
