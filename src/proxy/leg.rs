@@ -18,10 +18,9 @@ use tokio::time::{Instant, timeout};
 use super::again::Failed;
 use super::exchange::Exchange;
 use super::generation::Generation;
-use super::retry::Trouble;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
 use crate::filter::{Chain, Ctx};
-use crate::pool::Permit;
+use crate::pool::{Permit, Trouble};
 use crate::reason::Reason;
 
 /// How long a leg that has closed its response may take to say how it ended; it has nothing to wait for.

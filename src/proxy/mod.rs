@@ -3,7 +3,6 @@
 
 mod again;
 mod attempts;
-mod backoff;
 mod connection;
 mod deadline;
 mod destination;
@@ -28,7 +27,6 @@ mod redirect;
 mod relay;
 mod request;
 mod response;
-mod retry;
 mod rewrite;
 mod rfc7239;
 mod target;
