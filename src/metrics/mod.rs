@@ -6,6 +6,8 @@
 mod labels;
 mod process;
 mod scraped;
+#[cfg(feature = "script")]
+mod scripts;
 mod tls;
 
 use std::sync::OnceLock;
@@ -19,6 +21,8 @@ pub use labels::RetryDenied;
 pub(crate) use labels::{Hedged, Mirrored};
 pub(crate) use process::ProcessMetrics;
 pub(crate) use scraped::{BackendSample, ScrapedFamilies};
+#[cfg(feature = "script")]
+pub(crate) use scripts::script_failed;
 pub(crate) use tls::{Handshake, Handshakes, TlsMetrics};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
@@ -123,6 +127,8 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.hedges.clone()))?;
         metrics.registry.register(Box::new(metrics.calls.clone()))?;
         metrics.registry.register(Box::new(metrics.mirrors.clone()))?;
+        #[cfg(feature = "script")]
+        scripts::register(&metrics.registry)?;
         Ok(metrics)
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::connection;
 use super::exchange::{DRAIN_REFUSED, Exchange};
 use crate::backend::Failure;
-use crate::filter::Answer;
+use crate::filter::{Answer, FILTER_FAILED};
 use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
@@ -117,7 +117,7 @@ impl Exchange {
             session.set_keepalive(None);
         }
         self.ctx.refuse(reason, status);
-        if reason == Reason::Internal {
+        if reason == Reason::Internal && error.etype != FILTER_FAILED {
             warn!("{reason}: {error}");
         }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));

@@ -65,7 +65,9 @@ mod resumption;
 mod retry;
 mod robustness;
 mod rolling_deploy;
+#[cfg(feature = "script")]
 mod routes;
+mod scripts;
 mod slow_start;
 mod smuggling;
 mod sni;

@@ -20,7 +20,18 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
+    ("script", script),
 ];
+
+#[cfg(feature = "script")]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    made(super::script::Script::new(options))
+}
+
+#[cfg(not(feature = "script"))]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
+}
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))
