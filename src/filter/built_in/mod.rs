@@ -1,5 +1,8 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
+mod buffer;
+mod compress;
+mod error_pages;
 mod ip;
 
 use std::sync::Arc;
@@ -11,7 +14,10 @@ use crate::config::{Mistake, Options};
 pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Make); 3] = [
+pub(crate) const ALL: &[(&str, Make)] = &[
+    ("buffer", |options| made(buffer::Buffer::new(options))),
+    ("compress", |options| made(compress::Compress::new(options))),
+    ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
     ("script", script),

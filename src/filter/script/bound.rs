@@ -57,7 +57,7 @@ impl Bound {
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);
         // Once it was too much each step fails, or who catches errors would go on.
-        let is_time = steps % EVERY == 0 && steps >= FIRST;
+        let is_time = steps.is_multiple_of(EVERY) && steps >= FIRST;
         if is_time || self.exceeded.get() { self.look(lua) } else { Ok(VmState::Continue) }
     }
 
