@@ -115,16 +115,17 @@ impl Answer {
         if let Some(chain) = ctx.filters(Hook::Response) {
             chain.response_filter(session, &mut self.header, ctx).await?;
         }
-        let mut body = (self.has_body() && session.req_header().method != Method::HEAD).then_some(self.body.clone());
+        let mut body = self.has_body().then_some(std::mem::take(&mut self.body));
         if body.is_some()
             && let Some(chain) = ctx.filters(Hook::ResponseBody)
         {
             chain.response_body_filter(session, &mut body, true, ctx)?;
         }
-        let body = body.filter(|body| !body.is_empty());
         // The whole of it is here: no chunks, whatever a filter has prepared for.
         self.header.remove_header(&TRANSFER_ENCODING);
-        self.tell_length(session, body.as_ref())?;
+        self.tell_length(session, body.as_ref().map_or(0, Bytes::len))?;
+        let sent = session.req_header().method != Method::HEAD;
+        let body = body.filter(|body| sent && !body.is_empty());
         // As tasks: a header that is written by itself does not end its stream, and what follows would be no trailers.
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];
         tasks.extend(body.map(|body| HttpTask::Body(Some(body), true)));
@@ -137,13 +138,11 @@ impl Answer {
         self.header.status != StatusCode::NO_CONTENT && self.header.status != StatusCode::NOT_MODIFIED
     }
 
-    fn tell_length(&mut self, session: &Session, body: Option<&Bytes>) -> Result<()> {
-        let head = session.req_header().method == Method::HEAD;
+    fn tell_length(&mut self, session: &Session, length: usize) -> Result<()> {
         let call = self.header.headers.contains_key("grpc-status") && session.req_header().version == Version::HTTP_2;
         if !self.has_body() || call {
             return Ok(());
         }
-        let length = if head { self.body.len() } else { body.map_or(0, Bytes::len) };
         self.header.insert_header(CONTENT_LENGTH, length)
     }
 

@@ -24,7 +24,7 @@ use super::{deadline, failure, forwarded, key, request, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::filter::{self, Answer, Ctx};
-use crate::pool::{Permit, Stickiness};
+use crate::pool::{Permit, Stickiness, is_tunnel};
 use crate::reason::Reason;
 use crate::route::Asked;
 
@@ -115,14 +115,14 @@ impl Exchange {
     /// # Errors
     /// That the backend was removed, or that the body is too large.
     #[inline]
-    pub(super) fn take_in(&mut self, body: &Bytes) -> Result<()> {
+    pub(super) fn take_in(&mut self, session: &Session, body: &Bytes) -> Result<()> {
         self.still_served()?;
         // A further attempt is given all of it again.
         let given = &mut self.ctx.attempt.body;
         *given += body.len() as u64;
         self.ctx.body_received = self.ctx.body_received.max(*given);
         match self.generation.limits.max_body_size {
-            Some(limit) if self.ctx.body_received > limit => {
+            Some(limit) if self.ctx.body_received > limit && !is_tunnel(session) => {
                 Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
             }
             _ => Ok(()),
@@ -161,7 +161,8 @@ impl Exchange {
             query: header.uri.query(),
             method: &header.method,
             headers: &header.headers,
-            client: self.ctx.client,
+            // An IPv4 address in the form of IPv6, as on a socket for both, is the IPv4 address.
+            client: self.ctx.client.map(|client| client.to_canonical()),
         }
     }
 

@@ -143,8 +143,9 @@ impl Exchange {
         }
         let choice = self.choose(session);
         let key = super::key::of(pool.key(), session.req_header(), self.ctx.client);
-        let tried = choice.avoided_beside(&tried);
-        let pick = Pick { key: key.as_bytes(), tried: &tried, again: true, priority: Priority::Low, ..Pick::default() };
+        let avoided = choice.avoided_in(pool, &tried);
+        let tried = avoided.as_deref().unwrap_or(&tried);
+        let pick = Pick { key: key.as_bytes(), tried, again: true, priority: Priority::Low, ..Pick::default() };
         let lease = pool.acquire(&choice.of(pick)).ok()?;
         let permit = pool.permit_retry(false).ok()?;
         debug!(

@@ -35,6 +35,7 @@ mod hashing;
 mod headers;
 mod health;
 mod hedge;
+mod hooks;
 mod http2_faults;
 mod http2_out;
 mod https_only;
@@ -65,8 +66,8 @@ mod resumption;
 mod retry;
 mod robustness;
 mod rolling_deploy;
-#[cfg(feature = "script")]
 mod routes;
+#[cfg(feature = "script")]
 mod scripts;
 mod slow_start;
 mod smuggling;
