@@ -347,7 +347,7 @@ def minimal(stage, _, port, origins):
     return [program, *(f"127.0.0.1:{each}" for each in (port, *origins))]
 
 
-def evenkeel(stage, name, port, origins, routes="[{ pool: web }]", program="evenkeel", **pool):
+def evenkeel(stage, name, port, origins, routes="[{ pool: web }]", binary="evenkeel", **pool):
     admin = next(each for each in free_ports(2) if each != port)
     backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
     keys = "".join(f"\n    {key}: {value}" for key, value in pool.items())
@@ -360,7 +360,7 @@ pools:
 routes: {routes}
 admin: {{ address: 127.0.0.1:{admin} }}
 """
-    return [os.path.join(stage.binaries, program), "-c", stage.write(f"{name}.yaml", config)]
+    return [os.path.join(stage.binaries, binary), "-c", stage.write(f"{name}.yaml", config)]
 
 
 CONTESTANTS = {"evenkeel": evenkeel, "minimal": minimal, "nginx": nginx, "haproxy": haproxy}
