@@ -112,6 +112,8 @@ impl Answer {
             }
         }
         tell_strict_transport(&mut self.header)?;
+        // For the filters, of which some leave alone what is short; what they make of it is told anew below.
+        self.tell_length(session, self.body.len())?;
         if let Some(chain) = ctx.filters(Hook::Response) {
             chain.response_filter(session, &mut self.header, ctx).await?;
         }

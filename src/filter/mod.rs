@@ -83,7 +83,7 @@ pub trait Filter: Send + Sync + 'static {
     }
 
     /// A piece of the request's body is on its way to the backend; the last has `end_of_stream`, and may be `None`. `None` in
-    /// place of any other means that nothing of it is passed on. Called for all pieces again if a further attempt is given them:
+    /// place of any other means that nothing of it is passed on. What comes through a tunnel, as of a WebSocket, passes it, too. Called for all pieces again if a further attempt is given them:
     /// [`Attempt::number`] tells.
     async fn request_body_filter(
         &self,
