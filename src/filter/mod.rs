@@ -26,6 +26,8 @@ mod chains;
 mod choice;
 mod ctx;
 mod hook;
+mod host;
+pub(crate) mod key;
 mod request_id;
 
 use std::any::TypeId;
@@ -47,6 +49,7 @@ pub use chains::Chains;
 pub use choice::Choice;
 pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
+pub(crate) use host::{authority, host_of};
 pub use request_id::RequestId;
 
 /// Hooks on the way of a request: the names, the order and the meaning of `ProxyHttp`'s own, every one of them optional.

@@ -18,10 +18,10 @@ use pingora_proxy::Session;
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, key, request};
+use super::{deadline, failure, forwarded};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::filter::{self, Answer, Ctx};
+use crate::filter::{self, Answer, Ctx, key};
 use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
 
@@ -132,7 +132,7 @@ impl Exchange {
     pub(super) fn find_route(&mut self, header: &RequestHeader) -> bool {
         let router = &self.generation.router;
         self.route = router.only().or_else(|| {
-            let host = request::authority(header).map(request::host_of).unwrap_or_default();
+            let host = filter::authority(header).map(filter::host_of).unwrap_or_default();
             router.find(host, header.uri.path())
         });
         let route = self.route.and_then(|number| self.generation.routes.get(number));

@@ -12,9 +12,9 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora_core::{ErrorType, OrErr, Result};
 
-use super::{request, rfc7239};
+use super::rfc7239;
 use crate::config::{ForwardedHeaders, Told};
-use crate::filter::{Ctx, RequestId};
+use crate::filter::{Ctx, RequestId, authority};
 use crate::terms::ClientCertificate;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -181,7 +181,7 @@ fn tell_x_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<
 
 /// The port that the client asked for.
 fn port(received: &Received<'_>) -> HeaderValue {
-    let authority = request::authority(received.header).unwrap_or_default();
+    let authority = authority(received.header).unwrap_or_default();
     let written = authority.rsplit_once(':').map(|(_, port)| port).and_then(|port| port.parse::<u16>().ok());
     HeaderValue::from(written.unwrap_or(if received.tls { 443 } else { 80 }))
 }
@@ -201,7 +201,7 @@ fn tell_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_
         }
     }
     let peer = received.peer.map(|peer| peer.to_canonical());
-    value.push_str(&rfc7239::element(peer, request::authority(received.header), received.scheme()));
+    value.push_str(&rfc7239::element(peer, authority(received.header), received.scheme()));
     request.insert_header(FORWARDED, value)?;
     Ok(())
 }

@@ -7,7 +7,8 @@ use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{deadline, forwarded, key, path, request, response, retry, rfc7239, target};
+use super::{deadline, forwarded, path, request, response, retry, rfc7239, target};
+use crate::filter::{host_of, key};
 
 /// A path.
 pub(crate) fn path(data: &[u8]) {
@@ -85,7 +86,7 @@ pub(crate) fn codings(data: &[u8]) {
 
 /// The host of an authority.
 pub(crate) fn host(authority: &str) -> &str {
-    request::host_of(authority)
+    host_of(authority)
 }
 
 fn with(name: &'static str, data: &[u8]) -> Option<RequestHeader> {

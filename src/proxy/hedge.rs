@@ -24,7 +24,7 @@ use super::race::{Event, Next, Place, Race};
 use super::retry::Trouble;
 use crate::backend::{BackendState, Outcome};
 use crate::config::{HedgeAfter, Priority};
-use crate::filter::FailedAttempt;
+use crate::filter::{FailedAttempt, key};
 use crate::metrics::Hedged;
 use crate::pool::{Pick, Pool};
 use crate::reason::Reason;
@@ -143,7 +143,7 @@ impl Exchange {
             return None;
         }
         let choice = self.choose(session);
-        let key = super::key::of(pool.key(), session.req_header(), self.ctx.client);
+        let key = key::of(pool.key(), session.req_header(), self.ctx.client);
         let tried = choice.avoided_beside(&tried);
         let pick = Pick { key: key.as_bytes(), tried: &tried, again: true, priority: Priority::Low, ..Pick::default() };
         let lease = pool.acquire(&choice.of(pick)).ok()?;

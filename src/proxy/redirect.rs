@@ -10,9 +10,8 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::exchange::{DRAIN_REFUSED, Exchange};
-use super::request;
 use crate::config::Redirect;
-use crate::filter::Answer;
+use crate::filter::{Answer, authority};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -54,7 +53,7 @@ fn came_by_tls(headers: &HeaderMap) -> bool {
 
 /// The same place by TLS. `None` if the request does not say which host it is for.
 fn location(request: &RequestHeader, redirect: Redirect) -> Option<String> {
-    let authority = request::authority(request)?;
+    let authority = authority(request)?;
     let host = authority.rsplit_once(':').map_or(authority, |(host, port)| match port.parse::<u16>() {
         // The colons of an IPv6 address are within brackets, or it is none.
         Ok(_) if !host.contains(':') || host.ends_with(']') => host,

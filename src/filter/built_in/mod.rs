@@ -11,8 +11,8 @@ use crate::config::{Mistake, Options};
 pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Make); 2] =
-    [("ip_allow", |options| made(ip::IpAllow::new(options))), ("ip_deny", |options| made(ip::IpDeny::new(options)))];
+pub(crate) const ALL: &[(&str, Make)] =
+    &[("ip_allow", |options| made(ip::IpAllow::new(options))), ("ip_deny", |options| made(ip::IpDeny::new(options)))];
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))

@@ -1,16 +1,16 @@
-//! What of a request a hashing algorithm hashes, and the cookie that binds it to a backend. Nothing is copied.
+//! What of a request a hashing algorithm hashes and a limit counts by, and the cookie that binds it to a backend. Nothing is copied.
 
 use std::net::IpAddr;
 
 use http::header::{COOKIE, HOST};
 use pingora::http::RequestHeader;
 
-use super::request::authority;
+use super::host::authority;
 use crate::config::KeySource;
 
-/// The part of a request that decides where it goes.
+/// The part of a request that decides where it goes, or what it counts as.
 #[derive(Debug, PartialEq)]
-pub(super) enum Key<'a> {
+pub(crate) enum Key<'a> {
     /// It has none of the parts.
     None,
     Part(&'a [u8]),
@@ -20,7 +20,7 @@ pub(super) enum Key<'a> {
 
 impl Key<'_> {
     /// What is hashed; empty if there is nothing.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Key::None => b"",
             Key::Part(part) => part,
@@ -31,7 +31,7 @@ impl Key<'_> {
 }
 
 /// The first of these parts that the request has and that is not empty.
-pub(super) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
+pub(crate) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
     let found = sources.iter().map(|source| match source {
         // HTTP/2 has it in `:authority`.
         KeySource::Header(name) if name == HOST.as_str() => part(authority(request).map(str::as_bytes)),
@@ -58,7 +58,7 @@ fn cookie<'a>(request: &'a RequestHeader, name: &'a str) -> Option<&'a [u8]> {
 }
 
 /// The values of all cookies of this name: another application may have set one for a path of its own.
-pub(super) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = request.headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
     values_of(pairs.map(<[u8]>::trim_ascii), name)
 }
