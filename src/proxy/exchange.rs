@@ -25,9 +25,6 @@ use crate::filter::{self, Answer, Ctx, key};
 use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
 
-/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
-pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
-
 /// A request under way: the generation that it began in, its route there, and its context.
 pub struct Exchange {
     pub(super) generation: Arc<Generation>,
@@ -172,7 +169,6 @@ impl Exchange {
             // Whoever has sent that may mean anything by what comes after it.
             session.set_keepalive(None);
         }
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         self.ctx.refuse(reason, reason.status());
         self.answer(session, reason.status(), reason).await?;
         Ok(true)

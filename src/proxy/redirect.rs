@@ -9,9 +9,9 @@ use pingora::http::RequestHeader;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::exchange::{DRAIN_REFUSED, Exchange};
+use super::exchange::Exchange;
 use crate::config::Redirect;
-use crate::filter::{Answer, authority};
+use crate::filter::{Answer, DRAIN_REFUSED, authority};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
