@@ -76,7 +76,7 @@ pub use route::{Action, HostMatch, Match, PathMatch, Respond, Route};
 pub(crate) use text::nearest;
 pub use timeouts::{RouteTimeouts, Timeouts};
 pub use transport::{BackendTls, ClientCertificate, Http2, Protocol, ProxyProtocol, Transport};
-pub use typed::{Networks, Period, Size};
+pub use typed::{Networks, Parts, Period, Size};
 pub(crate) use units::duration;
 
 /// A whole, valid configuration.

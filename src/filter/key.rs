@@ -9,7 +9,7 @@ use super::host::authority;
 use crate::config::KeySource;
 
 /// The part of a request that decides where it goes, or what it counts as.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Hash, PartialEq)]
 pub(crate) enum Key<'a> {
     /// It has none of the parts.
     None,
@@ -26,6 +26,14 @@ impl Key<'_> {
             Key::Part(part) => part,
             Key::V4(octets) => octets,
             Key::V6(octets) => octets,
+        }
+    }
+
+    /// The same for whom a limit is for: of an IPv6 address the network, a /64, within which one can take as many as one likes.
+    pub(crate) fn of_subscriber(self) -> Self {
+        match self {
+            Key::V6([a, b, c, d, e, f, g, h, ..]) => Key::V6([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]),
+            other => other,
         }
     }
 }
@@ -117,6 +125,15 @@ mod tests {
         for request in [&old, &new] {
             assert_eq!(of(&[KeySource::Header("host".into())], request, None).as_bytes(), b"example.com:8443");
         }
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_subscriber() {
+        let request = request(b"/", &[]);
+        let of = |client: &str| of(&[KeySource::ClientIp], &request, client.parse().ok()).of_subscriber();
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 
     #[test]

@@ -24,9 +24,6 @@ const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const REQUEST_ID: &str = "x-request-id";
 
-/// Longer ids than that are replaced by our own: they go into every log line.
-const MAX_REQUEST_ID: usize = 128;
-
 /// Note in `ctx` who the client is.
 pub(super) fn identify(
     ctx: &mut Ctx,
@@ -47,7 +44,7 @@ pub(super) fn identify(
             false => client_behind(headers, believed),
         };
         ctx.client = behind.or(peer);
-        if let Some(given) = given_request_id(headers) {
+        if let Some(given) = RequestId::given(headers, REQUEST_ID) {
             ctx.request_id = given;
             return;
         }
@@ -98,12 +95,6 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     address.or_else(with_port).map(|a: IpAddr| a.to_canonical())
 }
 
-fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let fits = !id.is_empty() && id.len() <= MAX_REQUEST_ID;
-    fits.then(|| RequestId::Given(id.into()))
-}
-
 /// What is known of a connection and of what came on it.
 pub(super) struct Received<'a> {
     pub(super) peer: Option<IpAddr>,
@@ -134,11 +125,7 @@ pub(super) fn tell(
     {
         request.insert_header(Bytes::from_static(b"X-Real-IP"), client.to_string())?;
     }
-    let id = match &ctx.request_id {
-        RequestId::Own(id) => HeaderValue::from_bytes(id),
-        RequestId::Given(id) => HeaderValue::from_str(id),
-    };
-    if let Ok(id) = id {
+    if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
     }
     tell_certificate(request, ctx)
