@@ -29,6 +29,8 @@ mod hook;
 mod host;
 pub(crate) mod key;
 mod request_id;
+#[cfg(feature = "script")]
+mod script;
 
 use std::any::TypeId;
 use std::path::PathBuf;
@@ -38,7 +40,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora_core::{Error, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
@@ -52,6 +54,9 @@ pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
 pub(crate) use host::{authority, host_of};
 pub use request_id::RequestId;
+
+/// A filter has failed, and has said so in the log.
+pub(crate) const FILTER_FAILED: ErrorType = ErrorType::Custom("FilterFailed");
 
 /// Hooks on the way of a request: the names, the order and the meaning of `ProxyHttp`'s own, every one of them optional.
 ///

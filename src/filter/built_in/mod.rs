@@ -1,6 +1,9 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
 mod body_limit;
+mod buffer;
+mod compress;
+mod error_pages;
 mod headers;
 mod ip;
 mod maintenance;
@@ -18,14 +21,28 @@ pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 /// All of them, by name.
 pub(crate) const ALL: &[(&str, Make)] = &[
     ("body_limit", |options| made(body_limit::BodyLimit::new(options))),
+    ("buffer", |options| made(buffer::Buffer::new(options))),
+    ("compress", |options| made(compress::Compress::new(options))),
+    ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
     ("maintenance", |options| made(maintenance::Maintenance::new(options))),
     ("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
     ("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
     ("request_id", |options| made(request_id::OwnRequestId::new(options))),
+    ("script", script),
     ("set_headers", |options| made(headers::SetHeaders::new(options))),
 ];
+
+#[cfg(feature = "script")]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    made(super::script::Script::new(options))
+}
+
+#[cfg(not(feature = "script"))]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
+}
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))
