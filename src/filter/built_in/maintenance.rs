@@ -69,13 +69,15 @@ struct Flag {
 impl Maintenance {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
         let written: Written = options.parse()?;
+        let named = written.page.clone().unwrap_or_default();
         let page = written.page.map(|page| options.path(page));
         let body = match (&page, written.body) {
             (Some(_), Some(_)) => {
                 return Err(options.mistake_at("body", "cannot stand beside page: it is one or the other"));
             }
             (Some(page), None) => {
-                let cannot = |e| options.mistake_at("page", format!("cannot be read: {}", reason(&e)));
+                let cannot =
+                    |e| options.mistake_at("page", format!("not usable here: {}: {}", named.display(), reason(&e)));
                 Some((kind_of(page), Bytes::from(std::fs::read(page).map_err(cannot)?)))
             }
             (None, text) => text.map(|text| (TEXT, Bytes::from(text))),
