@@ -24,7 +24,7 @@ use super::{deadline, failure, forwarded, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::filter::{self, Answer, Ctx, key};
-use crate::pool::{Permit, Stickiness};
+use crate::pool::{Permit, Stickiness, is_tunnel};
 use crate::reason::Reason;
 use crate::route::Asked;
 
@@ -112,14 +112,14 @@ impl Exchange {
     /// # Errors
     /// That the backend was removed, or that the body is too large.
     #[inline]
-    pub(super) fn take_in(&mut self, body: &Bytes) -> Result<()> {
+    pub(super) fn take_in(&mut self, session: &Session, body: &Bytes) -> Result<()> {
         self.still_served()?;
         // A further attempt is given all of it again.
         let given = &mut self.ctx.attempt.body;
         *given += body.len() as u64;
         self.ctx.body_received = self.ctx.body_received.max(*given);
         match self.generation.limits.max_body_size {
-            Some(limit) if self.ctx.body_received > limit => {
+            Some(limit) if self.ctx.body_received > limit && !is_tunnel(session) => {
                 Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
             }
             _ => Ok(()),

@@ -92,15 +92,16 @@ fn a_tunnel_has_no_body_and_a_wish_for_one_has() {
             });
         }
     });
-    // Without one of `limits`.
-    let yaml = "filters: [{ body_limit: 1kB }]\n".to_owned() + &pool(&[address], "");
-    let evenkeel = Evenkeel::start(&yaml);
-    let wire = std::net::TcpStream::connect(evenkeel.http()).unwrap();
-    let (mut socket, _) = tokio_tungstenite::tungstenite::client(format!("ws://{}/", evenkeel.http()), wire).unwrap();
-    for _ in 0..5 {
-        let message = tokio_tungstenite::tungstenite::Message::from("x".repeat(900));
-        socket.send(message.clone()).unwrap();
-        assert_eq!(socket.read().unwrap(), message);
+    for limit in ["filters: [{ body_limit: 1kB }]\n", "limits: { max_body_size: 1kB }\n"] {
+        let evenkeel = Evenkeel::start(&(limit.to_owned() + &pool(&[address], "")));
+        let wire = std::net::TcpStream::connect(evenkeel.http()).unwrap();
+        let (mut socket, _) =
+            tokio_tungstenite::tungstenite::client(format!("ws://{}/", evenkeel.http()), wire).unwrap();
+        for _ in 0..5 {
+            let message = tokio_tungstenite::tungstenite::Message::from("x".repeat(900));
+            socket.send(message.clone()).unwrap();
+            assert_eq!(socket.read().unwrap(), message);
+        }
     }
 
     let origin = Origin::saying("no tunnel");

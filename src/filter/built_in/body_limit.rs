@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::config::{Mistake, Options, Size};
 use crate::filter::{Answer, Ctx, Filter};
+use crate::pool::is_tunnel;
 use crate::reason::Reason;
 
 /// `body_limit: 10MiB`
@@ -44,9 +44,4 @@ impl Filter for BodyLimit {
         }
         Error::e_explain(ErrorType::HTTPStatus(413), "body larger than its body_limit")
     }
-}
-
-/// What passes through a WebSocket is no body. To have asked for one is not enough: what then comes may be one all the same.
-fn is_tunnel(session: &Session) -> bool {
-    session.response_written().is_some_and(|response| response.status == StatusCode::SWITCHING_PROTOCOLS)
 }
