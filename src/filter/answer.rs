@@ -1,5 +1,7 @@
 //! An answer of our own, in place of a backend's: a text, or a refusal with its reason.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -7,6 +9,7 @@ use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::{Ctx, Hook, call};
 use crate::reason::Reason;
@@ -14,6 +17,9 @@ use crate::terms::tell_strict_transport;
 
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
 const REASON_HEADER: &str = "X-Evenkeel-Reason";
+
+/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
+pub(crate) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 
 /// In seconds, one of them at random: those who were sent away at once are not to come back at once.
 const SOON: [&str; 3] = ["1", "2", "3"];
@@ -106,6 +112,7 @@ impl Answer {
     /// That the client has gone, or what a filter says of it.
     pub async fn send(mut self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         if let Some(reason) = self.refusal {
+            session.set_total_drain_timeout(Some(DRAIN_REFUSED));
             ctx.refuse(reason, self.header.status.as_u16());
             if call::is_call(session.req_header()) {
                 self.become_call(session)?;
@@ -132,6 +139,10 @@ impl Answer {
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];
         tasks.extend(body.map(|body| HttpTask::Body(Some(body), true)));
         session.write_response_tasks(tasks).await?;
+        if self.refusal.is_some() && session.req_header().version == Version::HTTP_2 {
+            // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
+            let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
+        }
         Ok(true)
     }
 

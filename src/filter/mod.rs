@@ -26,6 +26,8 @@ mod chains;
 mod choice;
 mod ctx;
 mod hook;
+mod host;
+pub(crate) mod key;
 mod request_id;
 #[cfg(feature = "script")]
 mod script;
@@ -42,6 +44,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
+pub(crate) use answer::DRAIN_REFUSED;
 pub(crate) use built_in::ALL as BUILT_IN;
 pub(crate) use call::{INTERNAL, UNAVAILABLE, begins, is_call, kind, status_of};
 pub use chain::Chain;
@@ -49,6 +52,7 @@ pub use chains::Chains;
 pub use choice::Choice;
 pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
+pub(crate) use host::{authority, host_of};
 pub use request_id::RequestId;
 
 /// A filter has failed, and has said so in the log.

@@ -11,10 +11,9 @@ use pingora_proxy::Session;
 
 use super::connection;
 use super::exchange::{Exchange, has_left, presented};
-use super::key;
 use crate::backend::Lease;
 use crate::config::{Protocol, Timeouts};
-use crate::filter::Attempt;
+use crate::filter::{Attempt, key};
 use crate::pool::{Pick, Pool, Unavailable};
 use crate::reason::Reason;
 

@@ -20,16 +20,13 @@ use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::mirror::Copy;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, key, request, rewrite};
+use super::{deadline, failure, forwarded, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::filter::{self, Answer, Ctx};
+use crate::filter::{self, Answer, Ctx, key};
 use crate::pool::{Permit, Stickiness, is_tunnel};
 use crate::reason::Reason;
 use crate::route::Asked;
-
-/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
-pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 
 /// A request under way: the generation that it began in, its route there, and its context.
 pub struct Exchange {
@@ -156,7 +153,7 @@ impl Exchange {
     /// What routes are asked about it.
     fn asked<'a>(&self, header: &'a RequestHeader) -> Asked<'a> {
         Asked {
-            host: request::authority(header).map(request::host_of).unwrap_or_default(),
+            host: filter::authority(header).map(filter::host_of).unwrap_or_default(),
             path: header.uri.path(),
             query: header.uri.query(),
             method: &header.method,
@@ -210,7 +207,6 @@ impl Exchange {
             // Whoever has sent that may mean anything by what comes after it.
             session.set_keepalive(None);
         }
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         self.ctx.refuse(reason, reason.status());
         self.answer(session, reason.status(), reason).await?;
         Ok(true)

@@ -23,7 +23,7 @@ use super::leg::{Fate, Leg, LegFailure};
 use super::race::{Event, Next, Place, Race};
 use crate::backend::{BackendState, Outcome};
 use crate::config::{HedgeAfter, Priority};
-use crate::filter::FailedAttempt;
+use crate::filter::{FailedAttempt, key};
 use crate::metrics::Hedged;
 use crate::pool::{Pick, Pool, Trouble};
 use crate::reason::Reason;
@@ -142,7 +142,7 @@ impl Exchange {
             return None;
         }
         let choice = self.choose(session);
-        let key = super::key::of(pool.key(), session.req_header(), self.ctx.client);
+        let key = key::of(pool.key(), session.req_header(), self.ctx.client);
         let avoided = choice.avoided_in(pool, &tried);
         let tried = avoided.as_deref().unwrap_or(&tried);
         let pick = Pick { key: key.as_bytes(), tried, again: true, priority: Priority::Low, ..Pick::default() };

@@ -17,7 +17,6 @@ mod grpc;
 mod hedge;
 mod http10;
 mod judge;
-mod key;
 mod leg;
 mod location;
 mod mirror;

@@ -1,9 +1,14 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
+mod body_limit;
 mod buffer;
 mod compress;
 mod error_pages;
+mod headers;
 mod ip;
+mod maintenance;
+mod rate_limit;
+mod request_id;
 
 use std::sync::Arc;
 
@@ -15,12 +20,18 @@ pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
 /// All of them, by name.
 pub(crate) const ALL: &[(&str, Make)] = &[
+    ("body_limit", |options| made(body_limit::BodyLimit::new(options))),
     ("buffer", |options| made(buffer::Buffer::new(options))),
     ("compress", |options| made(compress::Compress::new(options))),
     ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
+    ("maintenance", |options| made(maintenance::Maintenance::new(options))),
+    ("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
+    ("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
+    ("request_id", |options| made(request_id::OwnRequestId::new(options))),
     ("script", script),
+    ("set_headers", |options| made(headers::SetHeaders::new(options))),
 ];
 
 #[cfg(feature = "script")]
