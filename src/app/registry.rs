@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
 use crate::backend::Roster;
-use crate::config::{Balance, Config, Extension, Mistake, Options, Probe, Registered, Source};
+use crate::config::{Balance, Config, Extension, Mistake, Options, Probe, Registered, Source, options_schema};
 use crate::discovery;
 use crate::filter::{BUILT_IN, Filter};
 use crate::health::Check;
@@ -31,8 +31,9 @@ impl Registry {
     /// With what every program has.
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
-        for (name, make) in BUILT_IN {
-            registry.add_filter(name, Box::new(*make));
+        for filter in BUILT_IN {
+            registry.add_filter(filter.name, Box::new(filter.make));
+            registry.describe(filter.name, options_schema(filter.keys));
         }
         registry
     }
@@ -129,4 +130,49 @@ fn find<'a, T>(registered: &'a BTreeMap<String, T>, kind: &str, named: &Extensio
         };
         named.options.mistake(format!("unknown {kind} '{}', {help}", named.name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{ConfigError, renew_documents};
+
+    fn mistakes(filter: &str) -> Result<Vec<Mistake>, ConfigError> {
+        let pools = "pools: { web: { backends: [127.0.0.1:1] } }";
+        let text = format!("listeners: [{{ address: ':80' }}]\nfilters: [{filter}]\n{pools}");
+        let config = Config::parse(&text, None)?;
+        Ok(Registry::new().examine(&config))
+    }
+
+    /// The keys that a filter says it has when it is given one that nobody has.
+    fn allowed(name: &str) -> BTreeSet<String> {
+        let found = mistakes(&format!("{{ {name}: {{ zzzzzzzzzz: 1 }} }}")).unwrap();
+        let message = &found[0].message;
+        let list = message.strip_prefix("unknown key; allowed here: ").unwrap_or_else(|| panic!("{name}: {message}"));
+        list.replace(" or ", ", ").split(", ").map(|word| word.trim_matches('\'').to_owned()).collect()
+    }
+
+    #[test]
+    fn every_filter_has_the_keys_that_its_schema_has() {
+        let mut seen = 0;
+        // Built without scripts, it says just that.
+        let has_scripts = |name| cfg!(feature = "script") || name != "script";
+        for filter in BUILT_IN.iter().filter(|filter| has_scripts(filter.name)) {
+            let schema = options_schema(filter.keys);
+            assert!(schema.is_object(), "{}: {schema}", filter.name);
+            let Some(keys) = schema["properties"].as_object() else { continue };
+            assert_eq!(allowed(filter.name), keys.keys().cloned().collect(), "{}", filter.name);
+            seen += 1;
+        }
+        assert!(seen >= 9, "{seen} with keys");
+    }
+
+    #[test]
+    fn the_tables_in_the_documents_are_those_of_the_schemas() {
+        let filters: Vec<_> = BUILT_IN.iter().map(|filter| (filter.name, filter.keys)).collect();
+        let tables = renew_documents(&filters);
+        assert!(tables > 28, "{tables} tables");
+    }
 }
