@@ -11,7 +11,6 @@ use structopt::StructOpt;
 use super::{client, failed, load, wrong};
 use crate::admin::{ApiError, BackendView, Explanation, FilterPlace, PoolChoice, PoolView, Question};
 use crate::app;
-use crate::config::Admin;
 
 #[derive(Debug, StructOpt)]
 pub(super) struct Arguments {
@@ -77,11 +76,7 @@ pub(super) fn explain(arguments: &Arguments) -> ExitCode {
 /// From the process that runs, or from the file.
 fn answer(arguments: &Arguments, question: &Question) -> Result<Explanation, ExitCode> {
     let config = arguments.conf.as_deref().map(load).transpose().map_err(wrong)?;
-    let of_file = || match &config {
-        Some(config) => config.admin.as_ref().map(|admin| admin.address),
-        None => Some(Admin::ADDRESS),
-    };
-    let asked = match arguments.admin.or_else(of_file) {
+    let asked = match client::address_of(config.as_ref(), arguments.admin) {
         Some(admin) => ask(admin, question),
         None => Err("this configuration has no admin address (admin: off)".to_owned()),
     };
