@@ -24,6 +24,7 @@ mod call;
 mod chain;
 mod chains;
 mod choice;
+mod client;
 mod ctx;
 mod hook;
 mod request_id;

@@ -1,6 +1,12 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
+mod basic_auth;
+mod cors;
+mod forward_auth;
+mod identity;
 mod ip;
+mod names;
+mod quiet;
 
 use std::sync::Arc;
 
@@ -11,8 +17,13 @@ use crate::config::{Mistake, Options};
 pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Make); 2] =
-    [("ip_allow", |options| made(ip::IpAllow::new(options))), ("ip_deny", |options| made(ip::IpDeny::new(options)))];
+pub(crate) const ALL: &[(&str, Make)] = &[
+    ("basic_auth", |options| made(basic_auth::BasicAuth::new(options))),
+    ("cors", |options| made(cors::Cors::new(options))),
+    ("forward_auth", |options| made(forward_auth::ForwardAuth::new(options))),
+    ("ip_allow", |options| made(ip::IpAllow::new(options))),
+    ("ip_deny", |options| made(ip::IpDeny::new(options))),
+];
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))

@@ -1,0 +1,297 @@
+//! `forward_auth`: services that let in, refuse, redirect, hang, refuse to be spoken to, say too much, and lead back.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::evenkeel::{check, pool};
+use crate::support::http2::Http2Client;
+use crate::support::nginx::{Nginx, free};
+use crate::support::tls::{Authority, have_openssl};
+use crate::support::{Evenkeel, Exchange, LIMIT, Origin, Then, have, wait_until};
+
+/// A service that knows one key.
+fn service() -> Origin {
+    Origin::new(|exchange: &mut Exchange<'_>| match exchange.head.header("x-key") {
+        Some("good") => {
+            exchange.send("HTTP/1.1 200 OK\r\nRemote-User: alice\r\nRemote-Groups: a\r\nRemote-Groups: b\r\nX-Else: 1\r\nContent-Length: 2\r\n\r\nok")?;
+            Ok(Then::Keep)
+        }
+        Some("nobody") => exchange.answer("204 No Content", ""),
+        Some("login") => {
+            exchange.send(
+                "HTTP/1.1 302 Found\r\nLocation: https://login.test/?to=app\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\
+                 Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 4\r\nContent-Type: text/html\r\n\r\ngo\r\n",
+            )?;
+            Ok(Then::Keep)
+        }
+        Some("broken") => exchange.answer("500 Oh", "broken"),
+        Some("huge") => exchange.answer("403 Forbidden", &"x".repeat(100_000)),
+        Some("hangs") => exchange.hang(),
+        _ => {
+            exchange
+                .send("HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm=\"x\"\r\nContent-Length: 4\r\n\r\nwho?")?;
+            Ok(Then::Keep)
+        }
+    })
+}
+
+const COPY: &str = "copy_headers: [Remote-User, Remote-Groups]";
+
+fn start(service: &Origin, options: &str) -> (Evenkeel, Origin) {
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "filters: [{{ forward_auth: {{ url: 'http://{}/verify?a=b', {options} }} }}]\n{}",
+        service.address,
+        pool(&[origin.address], "")
+    ));
+    (evenkeel, origin)
+}
+
+#[test]
+fn who_is_let_in_is_made_known_to_the_backend() {
+    let service = service();
+    let (evenkeel, origin) = start(&service, COPY);
+    let mut client = evenkeel.client();
+    let request = "POST /path?q=1 HTTP/1.1\r\nHost: app.test\r\nX-Key: good\r\nContent-Length: 4\r\nRemote-User: root\r\n\
+                   Remote_User: root\r\nConnection: Remote-User\r\nX-Forwarded-For: 1.2.3.4\r\nX-Original-URL: /free\r\n\r\nbody";
+    let response = client.send(request).read();
+    assert_eq!((response.status, response.text()), (200, "in".to_owned()));
+    let asked = service.last().head;
+    assert_eq!(asked.start, "GET /verify?a=b HTTP/1.1");
+    for (name, value) in [
+        ("host", Some(service.address.to_string().as_str())),
+        ("x-forwarded-method", Some("POST")),
+        ("x-forwarded-uri", Some("/path?q=1")),
+        ("x-forwarded-host", Some("app.test")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-key", Some("good")),
+        ("x-original-url", None),
+        ("content-length", None),
+    ] {
+        assert_eq!(asked.header(name), value, "{name}");
+    }
+    let seen = origin.last();
+    assert_eq!((seen.head.all("remote-user"), seen.head.all("remote_user")), (vec!["alice"], vec![]));
+    assert_eq!((seen.head.all("remote-groups"), seen.head.header("x-else")), (vec!["a", "b"], None));
+    assert_eq!(seen.body, Some(4));
+    // And one of whom the service says nothing is nobody, whatever it says of itself.
+    assert_eq!(client.get_with("/", "X-Key: nobody\r\nRemote-User: root\r\n").status, 200);
+    assert_eq!(origin.last().head.header("remote-user"), None);
+    assert_eq!(service.connections(), 1, "connections are kept");
+}
+
+#[test]
+fn any_other_answer_is_the_clients() {
+    let service = service();
+    let (evenkeel, origin) = start(&service, COPY);
+    let mut client = evenkeel.client();
+    let login = client.get_with("/", "X-Key: login\r\n");
+    assert_eq!((login.status, login.text()), (302, "go\r\n".to_owned()));
+    assert_eq!(login.header("location"), Some("https://login.test/?to=app"));
+    assert_eq!(login.head.all("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!((login.header("content-type"), login.head.all("content-length")), (Some("text/html"), vec!["4"]));
+    assert_eq!((login.header("x-hop"), login.header("keep-alive"), login.reason()), (None, None, ""));
+    let refused = client.get("/");
+    assert_eq!((refused.status, refused.text(), refused.reason()), (401, "who?".to_owned(), "unauthorized"));
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"x\""));
+    let broken = client.get_with("/", "X-Key: broken\r\n");
+    assert_eq!((broken.status, broken.reason()), (500, "refused"));
+    let head = client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n").read_to("HEAD");
+    assert_eq!((head.status, head.header("content-length")), (401, Some("4")));
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn without_an_answer_nobody_comes_in() {
+    let service = service();
+    let (evenkeel, origin) = start(&service, "timeout: 300ms");
+    let began = Instant::now();
+    for key in ["hangs", "huge"] {
+        let response = evenkeel.client().get_with("/", &format!("X-Key: {key}\r\n"));
+        assert_eq!((response.status, response.reason()), (503, "auth_unavailable"), "{key}");
+    }
+    assert!(began.elapsed() < LIMIT / 2);
+    // Said once, and without the query.
+    let line = evenkeel.logged("forward_auth: ", 1).remove(0);
+    assert!(line.contains(&format!("http://{}/verify: no answer within 300ms", service.address)), "{line}");
+    assert_eq!(evenkeel.client().get_with("/", "X-Key: good\r\n").status, 200);
+    assert_eq!(evenkeel.lines("answers again").len(), 1);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_service_that_is_not_there_lets_in_only_if_told_to() {
+    for (options, status) in [("timeout: 2s", 503), ("on_error: allow, copy_headers: [Remote-User]", 200)] {
+        let mut service = service();
+        let (evenkeel, origin) = start(&service, options);
+        assert_eq!(evenkeel.client().get_with("/", "X-Key: good\r\n").status, 200);
+        service.stop();
+        let response = evenkeel.client().get_with("/", "X-Key: good\r\nRemote-User: root\r\n");
+        assert_eq!(response.status, status, "{options}");
+        if status == 200 {
+            assert_eq!(origin.last().head.header("remote-user"), None);
+        }
+        service.restart();
+        assert_eq!(
+            evenkeel.client().get_with("/", "X-Key: good\r\n").status,
+            200,
+            "a connection that was kept is of no use"
+        );
+        let broken = evenkeel.client().get_with("/", "X-Key: broken\r\n").status;
+        assert_eq!(broken, if status == 200 { 200 } else { 500 });
+    }
+}
+
+/// What comes on a connection after an answer, and unasked, is the answer to nobody: of a 200 that waits there, the next request,
+/// which the service would refuse, must not come in.
+#[test]
+fn an_answer_that_nobody_asked_for_lets_nobody_in() {
+    let service = Origin::new(|exchange: &mut Exchange<'_>| {
+        exchange.answer("401 No", "")?;
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        Ok(Then::Keep)
+    });
+    let (evenkeel, origin) = start(&service, "timeout: 1s");
+    for _ in 0..20 {
+        assert_eq!(evenkeel.get("/").status, 401);
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_service_behind_the_filter_itself_is_a_mistake_that_ends() {
+    let address = free();
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners: [{{ address: '{address}' }}]\nfilters: [{{ forward_auth: {{ url: 'http://{address}/' }} }}]\n{}",
+        pool(&[origin.address], "")
+    ));
+    let response = evenkeel.get("/");
+    assert_eq!((response.status, origin.count()), (503, 0));
+    assert_eq!(evenkeel.logged("leads back to this filter", 1).len(), 1);
+    assert_eq!(evenkeel.requests(2).len(), 2);
+}
+
+#[test]
+fn only_the_headers_of_a_list_go_along() {
+    let service = service();
+    let (evenkeel, _origin) = start(&service, "request_headers: [X-Key]");
+    let headers = "X-Key: good\r\nCookie: a=1\r\nAuthorization: Basic eA==\r\n";
+    assert_eq!(evenkeel.client().get_with("/", headers).status, 200);
+    let asked = service.last().head;
+    assert_eq!(
+        (asked.header("x-key"), asked.header("cookie"), asked.header("authorization")),
+        (Some("good"), None, None)
+    );
+}
+
+#[test]
+fn nginx_as_the_service() {
+    if !have("nginx") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let address = free();
+    let _nginx = Nginx::start(
+        dir.path(),
+        &format!(
+            "server {{ listen {address}; location / {{\n\
+             if ($http_cookie !~ \"session=good\") {{ return 302 https://login.test$http_x_forwarded_uri; }}\n\
+             add_header Remote-User alice; return 204; }} }}"
+        ),
+        address,
+    );
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners: [{{ address: 127.0.0.1:0, h2c: true }}]\n\
+         filters: [{{ forward_auth: {{ url: 'http://{address}/', {COPY} }} }}]\n{}",
+        pool(&[origin.address], "")
+    ));
+    let client = Http2Client::connect(evenkeel.http());
+    let answer = client.get("/a?b");
+    assert_eq!((answer.head.status.as_u16(), answer.header("location")), (302, "https://login.test/a?b"));
+    // HTTP/2 may send each cookie by itself.
+    for _ in 0..20 {
+        let request = client.request("GET", "/a", &[("cookie", "x=1"), ("cookie", "session=good")]);
+        assert_eq!(client.ask(request, "").body, "in");
+        assert_eq!(origin.last().head.header("remote-user"), Some("alice"));
+    }
+}
+
+#[test]
+fn over_tls_it_must_be_who_it_says() {
+    if !have_openssl() || !have("nginx") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, other) = (Authority::new(&dir, "ours"), Authority::new(&dir, "other"));
+    let (certificate, key) = ours.sign(&dir, "auth", "DNS:localhost");
+    let address = free();
+    let server = format!(
+        "server {{ listen {address} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};\n\
+         location / {{ add_header Remote-User tls; return 204; }} }}"
+    );
+    let _nginx = Nginx::start(dir.path(), &server, address);
+    let origin = Origin::saying("in");
+    let port = address.port();
+    for (host, ca, status) in [
+        ("localhost", &ours.certificate, 200),
+        ("127.0.0.1", &ours.certificate, 503),
+        ("localhost", &other.certificate, 503),
+    ] {
+        let evenkeel = Evenkeel::start(&format!(
+            "filters: [{{ forward_auth: {{ url: 'https://{host}:{port}/', ca: {ca} }} }}]\n{}",
+            pool(&[origin.address], "")
+        ));
+        assert_eq!(evenkeel.get("/").status, status, "{host} {ca}");
+        assert_eq!(evenkeel.get("/").status, status, "{host} {ca}, on a connection that was kept");
+    }
+}
+
+/// A hundred requests wait for a service that takes connections and says nothing: others are served in the meantime.
+#[test]
+fn a_service_that_hangs_keeps_nobody_but_those_who_ask_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "{}routes:\n  - pool: web\n  - match: {{ path_prefix: /auth }}\n    pool: web\n    filters: [{{ forward_auth: {{ url: 'http://{}/', timeout: 2s }} }}]\n",
+        pool(&[origin.address], ""),
+        silent.local_addr().unwrap()
+    ));
+    let mut waiting: Vec<_> = (0..100).map(|_| evenkeel.client()).collect();
+    for client in &mut waiting {
+        client.ask("/auth", "");
+    }
+    let began = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(evenkeel.get("/").status, 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    for client in &mut waiting {
+        assert_eq!(client.read().status, 503);
+    }
+    wait_until("all are logged", || evenkeel.failures("auth_unavailable") == 100.0);
+}
+
+#[test]
+fn its_mistakes_have_their_place_and_no_secret() {
+    for (options, message) in [
+        ("{}", "3:5: filters[0].forward_auth: needs 'url'"),
+        ("{ url: auth }", "3:26: filters[0].forward_auth.url: must be a URL, like http://127.0.0.1:9091/verify"),
+        ("{ url: 'http://a:hunter2@auth/' }", "forward_auth.url: must have no user and no password in it"),
+        ("{ url: 'http://a/', ca: ca.pem }", "filters[0].forward_auth.ca: is of no use: the URL is not https"),
+        ("{ url: 'https://a/', ca: /nowhere.pem }", "filters[0].forward_auth.ca: cannot use /nowhere.pem"),
+        ("{ url: 'http://a/', timeout: 2 }", "forward_auth.timeout: must be a duration with its unit"),
+        ("{ url: 'http://a/', copy_headers: [Host] }", "forward_auth.copy_headers[0]: may not be host"),
+        ("{ url: 'http://a/', copy_headers: ['a b'] }", "forward_auth.copy_headers[0]: must be the name of a header"),
+        ("{ url: 'http://a/', on_error: open }", "forward_auth.on_error: must be deny or allow"),
+        ("{ url: 'http://a/', time_out: 2s }", "forward_auth.time_out: unknown key, did you mean 'timeout'?"),
+    ] {
+        let output = check(&format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nfilters:\n  - forward_auth: {options}\npools: {{ web: {{ backends: [127.0.0.1:1] }} }}\n"
+        ));
+        assert!(output.contains(message), "{options}: {output}");
+        assert!(!output.contains("hunter2"), "{output}");
+    }
+}
