@@ -152,7 +152,7 @@ fn its_mistakes_have_their_place() {
         ),
         (
             "{ origins: ['https://a.test'], credentials: true, headers: ['*'] }",
-            "3:56: filters[0].cors.headers: cannot be '*' with 'credentials: true'",
+            "3:61: filters[0].cors.headers: cannot be '*' with 'credentials: true'",
         ),
         ("{ origins: ['null'], credentials: true }", "filters[0].cors.origins: cannot have 'null'"),
         ("{ origins: ['*'], headers: ['a b'] }", "filters[0].cors.headers: has one that is none"),
