@@ -5,6 +5,7 @@ mod cors;
 mod forward_auth;
 mod identity;
 mod ip;
+mod jwt;
 mod names;
 mod quiet;
 
@@ -23,6 +24,7 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("forward_auth", |options| made(forward_auth::ForwardAuth::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
+    ("jwt", |options| made(jwt::Jwt::new(options))),
 ];
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {

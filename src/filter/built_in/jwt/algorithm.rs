@@ -98,9 +98,9 @@ impl Material {
             (Material::P256(key), Algorithm::ES256) => point(&signature::ECDSA_P256_SHA256_FIXED, key),
             (Material::P384(key), Algorithm::ES384) => point(&signature::ECDSA_P384_SHA384_FIXED, key),
             (Material::Ed25519(key), Algorithm::EdDSA) => point(&signature::ED25519, key),
-            (Material::Secret(secret), _) => algorithm
-                .hmac()
-                .is_some_and(|by| hmac::verify(&hmac::Key::new(by, secret), message, signature).is_ok()),
+            (Material::Secret(secret), _) => {
+                algorithm.hmac().is_some_and(|by| hmac::verify(&hmac::Key::new(by, secret), message, signature).is_ok())
+            }
             _ => false,
         }
     }

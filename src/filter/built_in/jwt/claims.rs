@@ -114,7 +114,8 @@ mod tests {
             let demanded: Wanted = serde_json::from_value(wanted.clone()).unwrap();
             assert_eq!(demanded.are_met_by(&claims), met, "{wanted}");
         }
-        for wrong in [json!({ "a": {} }), json!({ "a": [] }), json!({ "a": null }), json!({ "a": [["b"]] }), json!([])] {
+        for wrong in [json!({ "a": {} }), json!({ "a": [] }), json!({ "a": null }), json!({ "a": [["b"]] }), json!([])]
+        {
             assert!(serde_json::from_value::<Wanted>(wrong.clone()).is_err(), "{wrong}");
         }
     }

@@ -58,7 +58,9 @@ impl KeySet {
         let keys: Vec<Key> =
             set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).filter_map(Key::of).collect();
         match keys.is_empty() {
-            true => Err("has no key that tokens can be checked with: RSA of 2048 bits, P-256, P-384 or Ed25519".to_owned()),
+            true => {
+                Err("has no key that tokens can be checked with: RSA of 2048 bits, P-256, P-384 or Ed25519".to_owned())
+            }
             false => Ok(KeySet(keys)),
         }
     }
@@ -69,7 +71,9 @@ impl KeySet {
     /// That it is too short.
     pub(super) fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.len() < LEAST_SECRET {
-            return Err(format!("is too short: at least {LEAST_SECRET} bytes, or whoever has a token finds the secret"));
+            return Err(format!(
+                "is too short: at least {LEAST_SECRET} bytes, or whoever has a token finds the secret"
+            ));
         }
         Ok(KeySet(vec![Key { id: None, algorithm: None, material: Material::Secret(secret.to_vec()) }]))
     }

@@ -82,7 +82,9 @@ fn verified(token: &str, keys: &KeySet, algorithms: &[Algorithm]) -> Result<Clai
 impl Demands {
     fn check(&self, claims: &Claims, now: f64) -> Result<(), &'static str> {
         let time = |name: &str| match claims.get(name) {
-            Some(value) => value.as_f64().filter(|time| time.is_finite()).map(Some).ok_or("a time in the token is none"),
+            Some(value) => {
+                value.as_f64().filter(|time| time.is_finite()).map(Some).ok_or("a time in the token is none")
+            }
             None => Ok(None),
         };
         let expires = time("exp")?.ok_or("the token has no end")?;

@@ -104,7 +104,7 @@ fn what_is_no_token_is_refused_and_nothing_panics() {
         assert!(open(std::str::from_utf8(&other).unwrap(), &keys, &ours, NOW).is_err(), "{end}");
     }
     let header = encode(json!({ "alg": "HS256" }).to_string());
-    for token in ["", ".", "..", "...", "a.b.c", &format!("{header}..") , &format!("{good}.a"), &format!("{good}=")] {
+    for token in ["", ".", "..", "...", "a.b.c", &format!("{header}.."), &format!("{good}.a"), &format!("{good}=")] {
         assert!(open(token, &keys, &ours, NOW).is_err(), "{token}");
     }
     let long = format!("{}.{}.a", header, "A".repeat(LONGEST));
@@ -144,7 +144,8 @@ fn a_public_key_is_no_secret() {
     assert!(open(&good, &keys, &all, NOW).is_ok());
     for secret in [&point[..], &point[1..], jwks.as_bytes(), b""] {
         for header in [json!({ "alg": "HS256", "kid": "a" }), json!({ "alg": "HS256" })] {
-            let sign = |message: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec();
+            let sign =
+                |message: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec();
             assert!(open(&signed(&message(header, &claims()), sign), &keys, &all, NOW).is_err());
         }
     }
