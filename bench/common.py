@@ -270,7 +270,7 @@ def origins_config(ports):
     server {{
         listen 127.0.0.1:{port};
         add_header X-Origin {port};
-        location = / {{ return 200 "Hello, world\\n"; }}
+        location / {{ return 200 "Hello, world\\n"; }}
         location = /16k {{ set $part "{part}"; return 200 "{parts}"; }}
     }}"""
     # A single nginx parameter may not be longer than 4 KiB.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
+use evenkeel::app::App;
 use evenkeel::backend::{Candidate, Policy, Roster};
 use pingora::lb::Backend;
 use pingora::lb::selection::{BackendIter, BackendSelection};
@@ -58,11 +59,43 @@ impl BackendIter for Order {
     }
 }
 
-fn main() -> ExitCode {
-    evenkeel::cli::main(|app| {
-        app.balance::<LeastInFlight>("least_in_flight", |options, roster| {
-            options.none()?;
-            Ok(Arc::clone(roster))
-        })
+fn extend(app: App) -> App {
+    app.balance::<LeastInFlight>("least_in_flight", |options, roster| {
+        options.none()?;
+        Ok(Arc::clone(roster))
     })
+}
+
+fn main() -> ExitCode {
+    evenkeel::cli::main(extend)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use evenkeel::testing::{Answer, Backend, Balancer};
+
+    #[test]
+    fn the_idle_backend_is_asked() {
+        let (slow, quick) = (Backend::answering(|_| Answer::hang()), Backend::saying("quick"));
+        let yaml = format!("pools: {{ web: {{ backends: [{slow}, {quick}], balance: least_in_flight }} }}");
+        let balancer = Balancer::start(&yaml, super::extend);
+        let in_flight = |balancer: &Balancer| balancer.pool("web").backends.iter().map(|it| it.in_flight).sum::<u32>();
+        // While both are idle either may be asked, until a request hangs on the slow one.
+        for asked in 1.. {
+            let request = balancer.get("/");
+            thread::spawn(|| request.try_send());
+            balancer.wait_until("somebody has it", |_| slow.requests().len() + quick.requests().len() == asked);
+            // An answer is read before its lease ends.
+            balancer.wait_until("the quick one is idle", |b| in_flight(b) as usize == slow.requests().len());
+            if slow.requests().len() == 1 {
+                break;
+            }
+        }
+        for _ in 0..20 {
+            assert_eq!(balancer.get("/").send().text(), "quick");
+            balancer.wait_until("the quick one is idle", |balancer| in_flight(balancer) == 1);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use async_trait::async_trait;
+use evenkeel::app::App;
 use pingora::lb::Backend;
 use pingora::lb::discovery::ServiceDiscovery;
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
@@ -52,6 +53,28 @@ impl ServiceDiscovery for Lines {
     }
 }
 
+fn extend(app: App) -> App {
+    app.discovery("lines", |options| options.parse::<Lines>())
+}
+
 fn main() -> ExitCode {
-    evenkeel::cli::main(|app| app.discovery("lines", |options| options.parse::<Lines>()))
+    evenkeel::cli::main(extend)
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel::testing::{Backend, Balancer};
+
+    #[test]
+    fn backends_are_those_of_the_file() -> std::io::Result<()> {
+        let (one, two, drained) = (Backend::saying("one"), Backend::saying("two"), Backend::saying("drained"));
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(&file, format!("{one} 3\n# no backend\n{two} 1\n{drained} 0\n"))?;
+        let source = format!("discovery: {{ lines: {{ file: {} }} }}", file.path().display());
+        let balancer = Balancer::start(&format!("pools: {{ web: {{ {source} }} }}"), super::extend);
+        let answers: String = (0..8).map(|_| balancer.get("/").send().text().into_owned()).collect();
+        assert_eq!((answers.matches("one").count(), answers.matches("two").count()), (6, 2));
+        assert!(balancer.pool("web").backends.iter().any(|it| it.state == "draining"));
+        Ok(())
+    }
 }

@@ -14,6 +14,7 @@
 use std::process::ExitCode;
 
 use async_trait::async_trait;
+use evenkeel::app::App;
 use pingora::lb::Backend;
 use pingora::lb::health_check::HealthCheck;
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
@@ -56,6 +57,54 @@ impl HealthCheck for Redis {
     }
 }
 
+fn extend(app: App) -> App {
+    app.health_check("redis", |options| options.parse::<Redis>())
+}
+
 fn main() -> ExitCode {
-    evenkeel::cli::main(|app| app.health_check("redis", |options| options.parse::<Redis>()))
+    evenkeel::cli::main(extend)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::thread;
+
+    use evenkeel::testing::{Backend, Balancer};
+
+    /// What answers as Redis does, while it is well. It ends with the test's process.
+    fn redis(well: &Arc<AtomicBool>) -> std::io::Result<u16> {
+        let (listener, well) = (TcpListener::bind("127.0.0.1:0")?, Arc::clone(well));
+        let port = listener.local_addr()?.port();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut asked = [0; 6];
+                if stream.read_exact(&mut asked).is_ok() && &asked == b"PING\r\n" {
+                    let answer = if well.load(SeqCst) { "+PONG\r\n" } else { "-LOADING wait\r\n" };
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            }
+        });
+        Ok(port)
+    }
+
+    #[test]
+    fn who_has_no_redis_gets_nothing() -> std::io::Result<()> {
+        let well = Arc::new(AtomicBool::new(true));
+        let (backend, port) = (Backend::saying("answer"), redis(&well)?);
+        let check = format!("redis: {{ port: {port} }}, interval: 100ms, timeout: 50ms, rise: 1, fall: 2");
+        let yaml = format!("pools: {{ web: {{ backends: [{backend}], health_check: {{ {check} }} }} }}");
+        let balancer = Balancer::start(&yaml, super::extend);
+        assert_eq!(balancer.get("/").send().text(), "answer");
+        well.store(false, SeqCst);
+        balancer.wait_until("nobody is admitted", |balancer| balancer.pool("web").admitted == 0);
+        let reason = balancer.pool("web").backends[0].reason.clone().unwrap_or_default();
+        assert!(reason.starts_with("NotPong: Redis answers '-LOADIN"), "{reason}");
+        well.store(true, SeqCst);
+        balancer.wait_until("it is admitted again", |balancer| balancer.pool("web").admitted == 1);
+        Ok(())
+    }
 }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use async_trait::async_trait;
+use evenkeel::app::App;
 use evenkeel::filter::{Ctx, Filter};
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, HTTPStatus, Result};
@@ -54,6 +55,36 @@ impl Filter for ApiKey {
     }
 }
 
+fn extend(app: App) -> App {
+    app.filter("api_key", |options| options.parse::<ApiKey>())
+}
+
 fn main() -> ExitCode {
-    evenkeel::cli::main(|app| app.filter("api_key", |options| options.parse::<ApiKey>()))
+    evenkeel::cli::main(extend)
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel::testing::{Backend, Balancer};
+
+    #[test]
+    fn who_has_a_key_comes_in() {
+        let backend = Backend::saying("in");
+        let pools = format!("pools: {{ web: {{ backends: [{backend}] }} }}");
+        let routes = "routes: [{ pool: web, filters: [api_key: { keys: { sesame: alice } }] }]";
+        let balancer = Balancer::start(&format!("{pools}\n{routes}"), super::extend);
+        let ask = |key: &str| balancer.get("/").header("X-Api-Key", key).send().status();
+        assert_eq!(balancer.get("/").send().status(), 401);
+        assert_eq!((ask("wrong"), ask("sesame")), (403, 200));
+        let [seen] = &backend.requests()[..] else { panic!("a refused request has got to the backend") };
+        assert_eq!((seen.header("x-api-client"), seen.header("x-api-key")), (Some("alice"), None));
+    }
+
+    #[test]
+    fn a_typo_does_not_start() {
+        let yaml =
+            "pools: { web: { backends: [127.0.0.1:1] } }\nroutes: [{ pool: web, filters: [api_key: { key: {} }] }]";
+        let refused = Balancer::try_start(yaml, super::extend).unwrap_err().to_string();
+        assert!(refused.contains("did you mean 'keys'?"), "{refused}");
+    }
 }

@@ -7,8 +7,11 @@
 
 use std::sync::OnceLock;
 
-use crate::config::{self, Config, HostMatch, Match, PathMatch};
-use crate::route::Router;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::{self, Config, HostMatch, Match, PathMatch, Regex, ValueMatch};
+use crate::route::{Asked, Router};
 
 /// A parser, by its name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -61,22 +64,40 @@ fn units(data: &[u8]) {
     }
 }
 
-/// A host and a path, with a zero between them.
+/// A host, a path, a query, a cookie and a header, with zeros between them.
 fn route(data: &[u8]) {
     static ROUTER: OnceLock<Router> = OnceLock::new();
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let (host, path) = text.split_once('\0').unwrap_or((text, "/"));
-    let router = ROUTER.get_or_init(|| {
-        let m = |host: Option<HostMatch>, path: Option<PathMatch>| Match { host, path };
-        Router::new(&[
-            m(Some(HostMatch::Exact("api.example.com".into())), Some(PathMatch::Prefix("/v1".into()))),
-            m(Some(HostMatch::Suffix(".example.com".into())), None),
-            m(None, Some(PathMatch::Exact("/health".into()))),
-            m(None, None),
-        ])
-    });
-    let found = router.find(crate::proxy::fuzz::host(host), path);
-    assert!(found.is_some(), "the last route is for everything");
+    let mut parts = data.split(|byte| *byte == 0);
+    let mut text = || std::str::from_utf8(parts.next().unwrap_or_default());
+    let (Ok(host), Ok(path), Ok(query)) = (text(), text(), text()) else { return };
+    let (cookie, header) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let mut headers = HeaderMap::new();
+    for (name, value) in [(COOKIE, cookie), (HeaderName::from_static("x-canary"), header)] {
+        let _ = HeaderValue::from_bytes(value).map(|value| headers.append(name, value));
+    }
+    let router = ROUTER.get_or_init(|| Router::new(&fuzzed_routes()));
+    let asked = Asked { query: Some(query), ..Asked::get(crate::proxy::fuzz::host(host), path, &headers) };
+    assert!(router.find(&asked).is_some(), "the last route is for everything");
+}
+
+fn fuzzed_routes() -> Vec<Match> {
+    let exact = |text: &str| ValueMatch::Exact(text.to_owned());
+    let digit = || Regex::new("^[0-9]$").map(ValueMatch::Regex).unwrap_or(ValueMatch::Present);
+    let v1 = || Match {
+        host: Some(HostMatch::Exact("api.example.com".into())),
+        path: Some(PathMatch::Prefix("/v1".into())),
+        ..Match::default()
+    };
+    vec![
+        v1(),
+        Match { headers: vec![("x-canary".into(), digit())], ..v1() },
+        Match { query: vec![("a b".into(), exact("c+d"))], ..v1() },
+        Match { cookies: vec![("lb".into(), exact("1")), ("none".into(), ValueMatch::Absent)], ..v1() },
+        Match { host: Some(HostMatch::Suffix(".example.com".into())), ..Match::default() },
+        Match { path: Some(PathMatch::Exact("/health".into())), ..Match::default() },
+        Match { path: Regex::new("^/[a-z]+/[0-9]+$").ok().map(PathMatch::Regex), ..Match::default() },
+        Match::default(),
+    ]
 }
 
 #[cfg(test)]
@@ -109,7 +130,14 @@ mod tests {
             "proxy_header",
             &["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "\r\n\r\n\0\r\nQUIT\n!\x11\0\x0cabcdefghijklmnop"],
         ),
-        ("route", &["api.example.com:80\0/v1/a", "[::1]:1\0/health"]),
+        (
+            "route",
+            &[
+                "api.example.com:80\0/v1/a\0a+b=c%2bd&x\0lb=1; a=2\x007",
+                "[::1]:1\0/health",
+                "a.example.com\0/x/1\0%&=\0;",
+            ],
+        ),
         ("target", &["GET http://test/a/../b?c#d", "OPTIONS *", "GET /%2e/%zz"]),
         ("times", &["250m", "99999999H", "Sun, 06 Nov 1994 08:49:37 GMT", "120"]),
         ("units", &["1h 30m", "64KiB", "70%", "[::1]:80", "unix:/a", "10.0.0.0/8", "a.b:80"]),

@@ -46,7 +46,10 @@
 //! ```
 //!
 //! Whoever wants another proxy altogether implements `ProxyHttp` and takes a [`pool::Pool`] from a [`pool::PoolBuilder`]:
-//! [`pool::Pool::acquire`] gives the next backend, and [`pool::PoolService`] keeps discovery and health checks going.
+//! [`pool::Pool::acquire`] gives the next backend, [`pool::Pool::again`] says whether another attempt follows, and
+//! [`pool::PoolService`] keeps discovery and health checks going: `examples/own_proxy.rs`.
+//!
+//! What you add is tested in ten lines, with the balancer in the test's own process: [`testing`].
 //!
 //! # The modules, from the top down
 //!
@@ -54,6 +57,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`testing`] | a test kit: the balancer in a test's process, backends that follow a script |
 //! | [`cli`] | the command line: arguments in, exit code out |
 //! | [`app`] | the composition root: a configuration and what is registered become a pingora `Server` |
 //! | `front` | a client's connection on its way to pingora: its limits, and its end |
@@ -62,7 +66,7 @@
 //! | [`access_log`] | a line for each request |
 //! | [`filter`], [`route`] | hooks, and what is known of a request while it is under way; which route it takes |
 //! | [`terms`] | what is true of every request of a connection |
-//! | [`pool`] | a set of backends: pick one, connect to it, probe them all |
+//! | [`pool`] | a set of backends: pick one, connect to it, try another, probe them all |
 //! | [`selection`], [`health`], [`discovery`] | implementations of pingora's three traits |
 //! | [`backend`] | what is known of one backend, and the lease on it |
 //! | [`metrics`], [`reason`] | every metric; why a request got no answer |
@@ -90,3 +94,4 @@ pub mod reason;
 pub mod route;
 pub mod selection;
 pub mod terms;
+pub mod testing;

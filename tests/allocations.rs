@@ -1,4 +1,4 @@
-//! A pick allocates nothing beyond what pingora's own `select()` does. A binary of its own: the counting allocator is global.
+//! A pick allocates nothing beyond what pingora's own `select()` does, and to find a route nothing at all. A binary of its own: the counting allocator is global.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::backend::{Outcome, PoolState};
-use evenkeel::config::{Choices, Decay, LeastTime, Percent, TableSize};
+use evenkeel::config::{Choices, Decay, HostMatch, LeastTime, Match, PathMatch, Percent, Regex, TableSize, ValueMatch};
 use evenkeel::metrics::Metrics;
 use evenkeel::pool::{Pick, PoolBuilder, Secret};
+use evenkeel::route::{Asked, Router};
 use evenkeel::selection::{
     Algorithm, AtRandom, FewestInFlight, Hashed, LessLoaded, Maglev, Rendezvous, Ring, ShortestTime, Sooner, Turns,
 };
@@ -75,4 +76,32 @@ fn a_pick_allocates_what_pingora_does_and_nothing_more() {
         println!("{name}: {ours} allocations for {PICKS} picks, pingora's select() {pingora}");
         assert_eq!(ours, pingora, "{name}");
     }
+}
+
+#[test]
+fn to_find_a_route_allocates_nothing() {
+    let any = Match::default;
+    let one = |name: &str| vec![(name.to_owned(), ValueMatch::Exact("1".to_owned()))];
+    let routes = [
+        Match { host: Some(HostMatch::Exact("api.example.com".into())), path: prefix("/v1"), ..any() },
+        Match { host: Some(HostMatch::Suffix(".example.com".into())), headers: one("x-canary"), ..any() },
+        Match { path: Some(PathMatch::Regex(Regex::new("^/users/[0-9]+$").unwrap())), ..any() },
+        Match { path: prefix("/a/b"), query: one("q"), cookies: one("c"), ..any() },
+        any(),
+    ];
+    let router = Router::new(&routes);
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-canary", "2".parse().unwrap());
+    headers.insert("cookie", "a=1; c=1".parse().unwrap());
+    let allocated = allocations(|number| {
+        let (host, path) = [("API.example.com", "/v1/x"), ("a.b.example.com", "/users/7"), ("other", "/a/b/c/d")]
+            [usize::try_from(number % 3).unwrap()];
+        let asked = Asked { query: Some("p=1&q=1"), ..Asked::get(host, path, &headers) };
+        assert!(router.find(&asked).is_some_and(|found| found < 4));
+    });
+    assert_eq!(allocated, 0);
+}
+
+fn prefix(text: &str) -> Option<PathMatch> {
+    Some(PathMatch::Prefix(text.to_owned()))
 }

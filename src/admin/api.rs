@@ -96,7 +96,7 @@ pub struct DrainView {
 }
 
 /// Every pool of a generation.
-pub(super) fn pools(generation: &Generation) -> Vec<PoolView> {
+pub(crate) fn pools(generation: &Generation) -> Vec<PoolView> {
     generation.pools.iter().map(|pool| pool_view(pool)).collect()
 }
 

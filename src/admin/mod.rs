@@ -23,6 +23,7 @@ use crate::metrics::{BackendSample, Metrics, ScrapedFamilies};
 use crate::pool::Pool;
 use crate::proxy::Generation;
 
+pub(crate) use api::pools;
 pub use api::{BackendView, DrainView, PoolView};
 pub use drain::{ApiError, DrainAnswer};
 pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply, Successor};
@@ -85,7 +86,7 @@ impl Admin {
             "/" => text(StatusCode::OK, INDEX),
             "/healthz" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.readiness(),
-            "/metrics" => match self.scrape() {
+            "/metrics" => match scrape(&self.metrics, &self.generation.load()) {
                 Ok(body) => (StatusCode::OK, PROMETHEUS, body),
                 Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
             },
@@ -117,43 +118,45 @@ impl Admin {
             text(StatusCode::OK, &format!("ready\n{}", warnings(&self.generation.load().pools)))
         }
     }
+}
 
-    fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let mut out = Vec::new();
-        self.metrics.encode(&mut out)?;
-        let families = ScrapedFamilies::new()?;
-        let generation = self.generation.load();
-        let dropped = generation.access_log.as_ref().map_or(0, |log| log.dropped());
-        families.add_process(generation.in_flight.load(Relaxed), dropped);
-        for pool in &generation.pools {
-            families.add_pool(pool.name(), pool.roster().pool().waiting());
-            let concurrency = pool.roster().pool().concurrency().map(|found| found.limit());
-            families.add_limits(pool.name(), concurrency, pool.connections());
-            for member in pool.roster().load().members() {
-                let (state, counts) = (&member.state, member.state.counts());
-                let drain = state.drain().unwrap_or_default();
-                families.add(&BackendSample {
-                    pool: pool.name(),
-                    backend: state.label(),
-                    state: state.standing(),
-                    draining: [("operator", drain.operator), ("weight", drain.weight)],
-                    admitted: state.admitted(),
-                    in_flight: state.in_flight(),
-                    succeeded: counts.succeeded,
-                    failed: counts.failed,
-                    cancelled: counts.cancelled,
-                    probes_sent: counts.probes_sent,
-                    ejections: state.ejections().collect(),
-                    probes_passed: counts.probes_passed,
-                    probes_failed: counts.probes_failed,
-                    last_probe_age: state.last_probe_age(),
-                    probe_lateness: state.probe_lateness(),
-                    probes_overdue: pool.probes_overdue(state),
-                });
-            }
-        }
-        families.encode(&mut out)?;
-        Ok(out)
+/// What is counted and what is known of each backend, in Prometheus' text format.
+pub(crate) fn scrape(metrics: &Metrics, generation: &Generation) -> Result<Vec<u8>, prometheus::Error> {
+    let mut out = Vec::new();
+    metrics.encode(&mut out)?;
+    let families = ScrapedFamilies::new()?;
+    let dropped = generation.access_log.as_ref().map_or(0, |log| log.dropped());
+    families.add_process(generation.in_flight.load(Relaxed), dropped);
+    generation.pools.iter().for_each(|pool| scrape_pool(pool, &families));
+    families.encode(&mut out)?;
+    Ok(out)
+}
+
+fn scrape_pool(pool: &Pool, families: &ScrapedFamilies) {
+    families.add_pool(pool.name(), pool.roster().pool().waiting());
+    let concurrency = pool.roster().pool().concurrency().map(|found| found.limit());
+    families.add_limits(pool.name(), concurrency, pool.connections());
+    for member in pool.roster().load().members() {
+        let (state, counts) = (&member.state, member.state.counts());
+        let drain = state.drain().unwrap_or_default();
+        families.add(&BackendSample {
+            pool: pool.name(),
+            backend: state.label(),
+            state: state.standing(),
+            draining: [("operator", drain.operator), ("weight", drain.weight)],
+            admitted: state.admitted(),
+            in_flight: state.in_flight(),
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            probes_sent: counts.probes_sent,
+            ejections: state.ejections().collect(),
+            probes_passed: counts.probes_passed,
+            probes_failed: counts.probes_failed,
+            last_probe_age: state.last_probe_age(),
+            probe_lateness: state.probe_lateness(),
+            probes_overdue: pool.probes_overdue(state),
+        });
     }
 }
 

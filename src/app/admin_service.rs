@@ -54,7 +54,7 @@ impl AdminService {
 impl PingoraService for AdminService {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, tasks: usize) {
         let Some(opening) = self.opening.take() else { return };
-        if tokio::spawn(opening.accept(self.stop.clone(), tasks)).await.is_err() {
+        if tokio::spawn(opening.accept(self.stop.clone(), tasks)).await.is_err_and(|e| e.is_panic()) {
             error!("admin cannot listen: stopping");
             std::process::exit(1);
         }

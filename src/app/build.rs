@@ -10,7 +10,7 @@ use crate::config::{self, Config, Mistake, Position};
 use crate::filter::{Chains, Filter};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
-use crate::proxy::{Action, Filters, Generation, Made, Route};
+use crate::proxy::{Action, Destination, Filters, Generation, Made, Mirror, Route, Split};
 use crate::route::Router;
 
 /// A configuration, and the generation that was built from it.
@@ -64,7 +64,8 @@ pub(super) fn assemble(
         listeners,
         outer,
         filters,
-        watches: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some()),
+        spawns: pools.iter().any(|pool| pool.hedge().is_some() || pool.retry().per_try_timeout.is_some())
+            || config.routes.iter().any(|route| route.mirror.is_some()),
         pools,
         limits: config.limits.clone(),
         normalize_path: config.normalize_path,
@@ -97,12 +98,24 @@ fn plain(made: &[Made]) -> Vec<Arc<dyn Filter>> {
 }
 
 fn build_route(route: &config::Route, chains: Chains, pools: &[Arc<Pool>]) -> Route {
-    let (action, timeouts) = match &route.action {
-        config::Action::Pool(number) => {
-            let pool = &pools[*number];
-            (Action::Pool(Arc::clone(pool)), pool.timeouts().with(&route.timeouts))
-        }
-        config::Action::Respond(respond) => (Action::Respond(respond.clone()), config::Timeouts::default()),
+    let destination = |pool: usize| Destination {
+        pool: Arc::clone(&pools[pool]),
+        timeouts: pools[pool].timeouts().with(&route.timeouts),
     };
-    Route { chains, priority: route.priority, action, timeouts }
+    Route {
+        chains,
+        priority: route.priority,
+        destinations: route.action.pools().into_iter().map(destination).collect(),
+        action: match &route.action {
+            config::Action::Pool(_) => Action::Forward,
+            config::Action::Split(split) => {
+                let shares = split.shares.iter().map(|share| (pools[share.pool].name(), share.weight));
+                Action::Split(Split::new(split.by.clone(), shares))
+            }
+            config::Action::Redirect(to) => Action::Redirect(to.clone()),
+            config::Action::Respond(answer) => Action::Respond(answer.clone()),
+        },
+        rewrite: Some(&route.rewrite).filter(|rewrite| **rewrite != config::Rewrite::default()).cloned(),
+        mirror: route.mirror.as_ref().map(|mirror| Mirror::new(mirror, Arc::clone(&pools[mirror.pool]))),
+    }
 }

@@ -270,7 +270,8 @@ impl PingoraService for ListenersService {
                     None => return,
                 },
                 Some(ended) = running.join_next(), if !running.is_empty() => {
-                    if ended.is_err() {
+                    // Not where it is cancelled: that is the end of the runtime, which may not be that of the process.
+                    if ended.is_err_and(|e| e.is_panic()) {
                         // The panic itself has been logged. A process that looks alive and does not listen is worse than none.
                         error!("cannot listen: stopping");
                         std::process::exit(1);

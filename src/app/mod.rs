@@ -12,6 +12,7 @@ mod control;
 mod file_watch;
 mod files;
 mod filters;
+mod handed;
 mod listen;
 mod listeners;
 mod logs;
@@ -20,6 +21,7 @@ mod port;
 mod registry;
 mod reload;
 mod run;
+mod running;
 mod signals;
 mod stop;
 mod systemd;
@@ -41,6 +43,7 @@ use build_pool::Tools;
 use checks::Checks;
 use listeners::ListenError;
 use registry::Registry;
+pub(crate) use running::Running;
 use upgrade::{Inheritance, Program};
 
 /// More than any request makes: every attempt that a pool may allow, and the connections that turn out stale.
@@ -188,6 +191,21 @@ impl App {
             inheritance.refuse(&e.to_string());
         }
         served
+    }
+
+    /// Run in this process, beside whatever else it does, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// Why it could not start; nothing is left half started.
+    pub(crate) fn start(self) -> Result<Running, RunError> {
+        if self.config.server.daemon {
+            return Err(RunError::Start("'daemon' is for a process of its own: leave it out here".to_owned()));
+        }
+        let mistakes = surroundings(&self.config);
+        if !mistakes.is_empty() {
+            return Err(self.error(mistakes).into());
+        }
+        Running::start(self)
     }
 }
 

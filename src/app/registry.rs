@@ -30,7 +30,7 @@ impl Registry {
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
         for (name, make) in BUILT_IN {
-            registry.add_filter(name, Box::new(make));
+            registry.add_filter(name, Box::new(*make));
         }
         registry
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use log::{info, warn};
+use log::info;
 use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server};
+use pingora_core::server::{RunArgs, Server, ShutdownSignalWatch};
 use pingora_core::services::background::background_service;
 use pingora_proxy::http_proxy;
 use tokio::sync::{mpsc, watch};
@@ -15,23 +15,23 @@ use super::build_pool::Tools;
 use super::certificates::CertificateWatch;
 use super::checks::Checks;
 use super::control::Control;
-use super::listen::{self, Socket};
-use super::listeners::{ListenError, Listeners, ListenersService};
+use super::handed::Handed;
+use super::listen::Socket;
+use super::listeners::{Listeners, ListenersService};
 use super::logs::Logs;
 use super::reload::{Live, Reloader};
 use super::signals::Signals;
 use super::stop::{Stop, Times};
-use super::systemd;
-use super::upgrade::{Inheritance, Program, Ready};
+use super::upgrade::{Inheritance, Program, Succession};
 use super::{App, MAX_TRIES, RunError, RunOptions, build, open_files};
 use crate::admin::{Admin, Order, Orders};
 use crate::config::{Config, ListenAddress};
-use crate::front::{Front, SavedKeys};
+use crate::front::Front;
 use crate::metrics::Metrics;
 use crate::pool::{Keepers, PoolService};
 use crate::proxy::{Generation, Proxy, Traffic};
 
-/// Serve until the end. What was inherited is left there until nothing can go wrong any more.
+/// Serve until a signal ends it. What was inherited is left there until nothing can go wrong any more.
 ///
 /// # Errors
 /// Why it cannot; nothing is left half started.
@@ -41,15 +41,59 @@ pub(super) fn serve(
     program: Program,
     inheritance: &mut Option<Inheritance>,
 ) -> Result<(), RunError> {
+    let handed = Handed::take(inheritance);
+    let prepared = prepare(app, options, program, handed, inheritance)?;
+    let logs = Logs::of(&prepared.config, options, Arc::clone(&prepared.generation));
+    let signals = Signals { stop: Arc::clone(&prepared.stop), orders: prepared.orders.clone(), logs };
+    prepared.run(signals);
+    Ok(())
+}
+
+/// Ready to run: everything that can go wrong has not.
+pub(super) struct Prepared {
+    server: Server,
+    config: Config,
+    orders: Orders,
+    pub(super) stop: Arc<Stop>,
+    pub(super) generation: Arc<ArcSwap<Generation>>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Every bound address, that of the admin pages last.
+    pub(super) addresses: Vec<ListenAddress>,
+    /// Turns true when the listeners accept.
+    pub(super) serving: watch::Receiver<bool>,
+}
+
+impl Prepared {
+    /// Run until `end` says so.
+    pub(super) fn run(self, end: impl ShutdownSignalWatch + 'static) {
+        self.server.run(RunArgs { shutdown_signal: Box::new(end) });
+        if let Some(log) = &self.generation.load().access_log {
+            log.flush();
+        }
+    }
+}
+
+/// Build what `app` describes, have its sockets, and get its services ready.
+///
+/// # Errors
+/// The same as [`serve`]'s.
+pub(super) fn prepare(
+    app: App,
+    options: RunOptions,
+    program: Program,
+    mut handed: Handed,
+    inheritance: &mut Option<Inheritance>,
+) -> Result<Prepared, RunError> {
     let conf = server_conf(&app.config.server).map_err(RunError::Start)?;
     // Not pingora's upgrade: it loses traffic when anything goes wrong.
     let mut server = Server::new_with_opt_and_conf(Opt { daemon: options.daemon, ..Opt::default() }, conf);
     let serving = Serving::build(&app)?;
     let (listeners, service) = serving.listeners(&server);
-    let addresses = Arc::new(ArcSwap::from_pointee(Vec::new()));
-    let mut handed = Handed::take(inheritance);
-    handed.restore(&serving, &listeners);
+    let shown = Arc::new(ArcSwap::from_pointee(Vec::new()));
+    handed.restore(&serving.generation.load(), &listeners);
     let admin = handed.bind(&app.config, &listeners)?;
+    let addresses =
+        listeners.addresses().into_iter().chain(admin.iter().map(|socket| socket.address.clone())).collect();
 
     open_files::tell(&app.config.limits);
     let (orders, ordered) = Orders::new();
@@ -57,38 +101,43 @@ pub(super) fn serve(
     let pools = PoolService::new(serving.generation.load().pools.clone());
     let keepers = pools.keepers();
     let admin =
-        admin.map(|socket| serving.admin(socket, &listeners, &pools, &stopping, (&orders, &addresses))).transpose()?;
+        admin.map(|socket| serving.admin(socket, &listeners, &pools, &stopping, (&orders, &shown))).transpose()?;
     let (admin_service, admin) = admin.unzip();
-    let ready = handed.ready();
+    let (ready, accepts) = (handed.ready(), service.serving());
 
+    let succession = inheritance.take().map(|it| it.succession(ready, accepts.clone(), Arc::clone(&serving.metrics)));
+    add_services(&mut server, pools, service, admin_service, succession);
+    let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
+    let stop = Arc::new(stop);
+    let (generation, metrics) = (Arc::clone(&serving.generation), Arc::clone(&serving.metrics));
+    let certificates = CertificateWatch::new(listeners.clone(), Arc::clone(&metrics));
+    server.add_service(background_service("certificates", certificates));
+    let config = app.config.clone();
+    let live = serving.live(keepers, listeners, shown, Arc::clone(&stop));
+    server.add_service(background_service("control", control(app, live, ordered, program)));
+    Ok(Prepared { server, config, orders, stop, generation, metrics, addresses, serving: accepts })
+}
+
+/// What serves, each part after those that it has to wait for.
+fn add_services(
+    server: &mut Server,
+    pools: PoolService,
+    listeners: ListenersService,
+    admin: Option<AdminService>,
+    succession: Option<Succession>,
+) {
     let pools = server.add_service(background_service("pools", pools));
-    let succession = inheritance.take().map(|it| it.succession(ready, service.serving(), Arc::clone(&serving.metrics)));
-    let listeners_service = server.add_service(service);
+    let listeners = server.add_service(listeners);
     // Listeners open when every backend has been probed once: no client is turned away for a process that starts.
-    listeners_service.add_dependency(&pools);
-    let admin_service = admin_service.map(|service| server.add_service(service));
+    listeners.add_dependency(&pools);
+    let admin = admin.map(|service| server.add_service(service));
     if let Some(succession) = succession {
         let succession = server.add_service(background_service("succession", succession));
         succession.add_dependency(&pools);
         // And not before the process before says so, which may stay otherwise.
-        listeners_service.add_dependency(&succession);
-        admin_service.inspect(|service| service.add_dependency(&succession));
+        listeners.add_dependency(&succession);
+        admin.inspect(|service| service.add_dependency(&succession));
     }
-    let stop = Stop::new(listeners.clone(), admin, Arc::clone(&serving.traffic), stopping, Times::of(&app.config));
-    let stop = Arc::new(stop);
-    let generation = Arc::clone(&serving.generation);
-    let logs = Logs::of(&app.config, options, Arc::clone(&generation));
-    let certificates = CertificateWatch::new(listeners.clone(), Arc::clone(&serving.metrics));
-    server.add_service(background_service("certificates", certificates));
-    let live = serving.live(keepers, listeners, addresses, Arc::clone(&stop));
-    let control = control(app, live, ordered, program);
-    server.add_service(background_service("control", control));
-    let signals = Signals { stop, orders, logs };
-    server.run(RunArgs { shutdown_signal: Box::new(signals) });
-    if let Some(log) = &generation.load().access_log {
-        log.flush();
-    }
-    Ok(())
 }
 
 /// What serves.
@@ -152,67 +201,6 @@ fn control(app: App, live: Live, orders: mpsc::Receiver<Order>, program: Program
     config.file = config.file.map(|file| std::path::absolute(&file).unwrap_or(file));
     let (metrics, stop) = (Arc::clone(&live.metrics), Arc::clone(&live.stop));
     Control::new(orders, Reloader::new(config, app.registry, live), metrics, stop, program)
-}
-
-/// What others have bound or known before.
-struct Handed {
-    sockets: Vec<Socket>,
-    pools: Vec<crate::pool::SavedPool>,
-    tickets: SavedKeys,
-    ready: Ready,
-}
-
-impl Handed {
-    fn take(inheritance: &mut Option<Inheritance>) -> Self {
-        let (mut sockets, pools, tickets) = match inheritance {
-            Some(Inheritance { sockets, pools, tickets, .. }) => {
-                (std::mem::take(sockets), std::mem::take(pools), std::mem::take(tickets))
-            }
-            None => (systemd::sockets(), Vec::new(), SavedKeys::default()),
-        };
-        // One whose file somebody has removed is of no use to anybody, and another can be bound in its place.
-        sockets.retain(|socket| !socket.is_lost());
-        Handed { sockets, pools, tickets, ready: Ready::default() }
-    }
-
-    /// What is known of backends goes to their pools, and what sessions are made with to the listeners.
-    fn restore(&mut self, serving: &Serving, listeners: &Listeners) {
-        listeners.take_tickets(std::mem::take(&mut self.tickets));
-        let generation = serving.generation.load();
-        for saved in self.pools.drain(..) {
-            if let Some(pool) = generation.pools.iter().find(|pool| pool.name() == saved.name) {
-                pool.restore(saved);
-            }
-        }
-    }
-
-    /// Have every socket that the configuration wants: the listeners', and that of the admin pages.
-    fn bind(&mut self, config: &Config, listeners: &Listeners) -> Result<Option<Socket>, ListenError> {
-        let handed = self.sockets.len();
-        let admin = config.admin.as_ref().map(|admin| {
-            let address = ListenAddress::Tcp(admin.address);
-            match listen::take(&address, &mut self.sockets) {
-                Some(socket) => Ok(socket),
-                None => listen::bind(&address).map_err(|source| ListenError { address, source }),
-            }
-        });
-        let admin = admin.transpose()?;
-        // Last: they are logged, and nothing can go wrong any more.
-        listeners.adopt(&config.listeners, &mut self.sockets)?;
-        let wanted = config.listeners.len() + usize::from(admin.is_some());
-        self.ready.adopted = handed - self.sockets.len();
-        self.ready.opened = wanted - self.ready.adopted;
-        self.ready.closed = self.sockets.len();
-        Ok(admin)
-    }
-
-    /// What has become of it; what nobody wanted is closed.
-    fn ready(self) -> Ready {
-        for unwanted in &self.sockets {
-            warn!("closing {}, which was passed, and is no address of this configuration", unwanted.address);
-        }
-        self.ready
-    }
 }
 
 /// A copy of the configuration's part for pingora, which wants one of its own and cannot clone it.

@@ -120,14 +120,25 @@ impl Stop {
         }
     }
 
+    /// Accept no more, at once.
+    pub(super) fn close(&self) {
+        self.stopping.send_replace(true);
+        self.listeners.close(Phase::Ending);
+        self.close_admin();
+    }
+
+    fn close_admin(&self) {
+        if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            admin.close();
+        }
+    }
+
     /// This successor serves.
     pub(super) fn hand_over(&self, successor: u32) {
         systemd::replaced_by(successor);
         // Here, at once, and not by whoever waits for that: from now on this process is not to accept any more.
         self.listeners.close(Phase::Closing);
-        if let Some(admin) = self.admin.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            admin.close();
-        }
+        self.close_admin();
         self.handed_over.send_replace(true);
     }
 

@@ -1,5 +1,6 @@
 //! Names: of what the file itself names, and of the parts of a request that HTTP lets people name.
 
+use super::address;
 use super::reader::Value;
 use super::text::quoted;
 
@@ -47,5 +48,20 @@ impl<'a> Value<'a> {
             self.must_be(format_args!("the name of a query parameter as it is sent, {form}"));
         }
         name
+    }
+
+    /// A host name, with a port or without, as a `Host` header has it.
+    pub(super) fn host(&self) -> Option<String> {
+        let form = "a host name, as a Host header has it";
+        let text = self.text(form)?;
+        let name = match text.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => name,
+            _ => text,
+        };
+        if address::name(name).is_err() && name.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_err() {
+            self.must_be(form);
+            return None;
+        }
+        Some(text.to_owned())
     }
 }

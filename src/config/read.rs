@@ -31,7 +31,26 @@ impl Config {
     /// # Errors
     /// Every mistake in the text.
     pub fn parse(text: &str, file: Option<&Path>) -> Result<Config, ConfigError> {
-        let (top, mut mistakes) = yaml::parse(text);
+        Config::of_tree(yaml::parse(text), file)
+    }
+
+    /// Read a configuration from `text`, which need not say what stands in `usual`: keys at the top that `text` has not are
+    /// those of `usual`. `file` is what messages call it.
+    ///
+    /// # Errors
+    /// Every mistake in the text.
+    pub(crate) fn parse_over(usual: &str, text: &str, file: &Path) -> Result<Config, ConfigError> {
+        let ((mut top, mistakes), (usual, _)) = (yaml::parse(text), yaml::parse(usual));
+        if let (Some(Node { kind: Kind::Map(said), .. }), Some(Node { kind: Kind::Map(usual), .. })) = (&mut top, usual)
+        {
+            let missing = usual.into_iter().filter(|usual| !said.iter().any(|said| said.key == usual.key));
+            let missing: Vec<Entry> = missing.collect();
+            said.extend(missing);
+        }
+        Config::of_tree((top, mistakes), Some(file))
+    }
+
+    fn of_tree((top, mut mistakes): (Option<Node>, Vec<Mistake>), file: Option<&Path>) -> Result<Config, ConfigError> {
         let sink = Sink::new(file);
         let config = top.and_then(|top| config(&top, file, &sink));
         mistakes.append(&mut sink.into_mistakes());

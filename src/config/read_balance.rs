@@ -106,7 +106,7 @@ fn hashing(map: &mut Map<'_>) -> Hashing {
 }
 
 /// One source, or a list of them.
-fn sources(value: &Value<'_>) -> Option<Vec<KeySource>> {
+pub(super) fn sources(value: &Value<'_>) -> Option<Vec<KeySource>> {
     if !matches!(value.node.kind, Kind::List(_)) {
         return Some(vec![source(value)?]);
     }

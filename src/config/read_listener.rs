@@ -95,7 +95,7 @@ pub(super) fn trusted_proxies(top: &mut Map<'_>) -> Vec<IpNet> {
 }
 
 /// Addresses and ranges of them.
-fn networks(value: &Value<'_>) -> Vec<IpNet> {
+pub(super) fn networks(value: &Value<'_>) -> Vec<IpNet> {
     let mut found = Vec::new();
     for item in value.list_or_empty("addresses").unwrap_or_default() {
         let text = item.scalar().unwrap_or_default();

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::map::Map;
 use super::read_transport::Usual;
 use super::reader::Value;
-use super::{GrpcProbe, HttpProbe, HttpProtocol, Probe, ProbeTls, Regex, address};
+use super::{GrpcProbe, HttpProbe, HttpProtocol, Probe, ProbeTls, address};
 
 pub(super) fn tcp(value: &Value<'_>) -> Option<Probe> {
     if !value.is_null() {
@@ -37,9 +37,9 @@ pub(super) fn http(value: &Value<'_>, usual: &Usual) -> Option<HttpProbe> {
         headers: map.read("headers", default.headers, headers),
         send,
         expect: map.read("expect", default.expect, expect),
-        host: map.get("host").and_then(|v| host(&v)),
+        host: map.get("host").and_then(|v| v.host()),
         port,
-        body: map.get("body").and_then(|v| regex(&v)),
+        body: map.get("body").and_then(|v| v.regex()),
         max_body: map.read("max_body", default.max_body, Value::size),
         protocol: map.read("protocol", if port.is_none() { default.protocol } else { HttpProtocol::H1 }, |v| {
             v.word(&[("h1", HttpProtocol::H1), ("h2", HttpProtocol::H2)])
@@ -68,7 +68,7 @@ pub(super) fn grpc(value: &Value<'_>, usual: &Usual) -> Option<GrpcProbe> {
     let service = map.get("service").and_then(|v| v.text("the full name of a service, like shop.v1.Orders"));
     let probe = GrpcProbe {
         service: service.unwrap_or_default().to_owned(),
-        host: map.get("host").and_then(|v| host(&v)),
+        host: map.get("host").and_then(|v| v.host()),
         port,
         tls: tls(&mut map, value, usual, port),
         proxy_protocol: usual.proxy_protocol.filter(|_| port.is_none()),
@@ -208,35 +208,6 @@ fn range(value: &Value<'_>) -> Option<(u16, u16)> {
         (Ok(low), Ok(high)) if 100 <= low && low <= high && high <= 599 => Some((low, high)),
         _ => {
             value.must_be("a status from 100 to 599, like 200, or a range of them, like 200-299");
-            None
-        }
-    }
-}
-
-/// A host name, with a port or without, as a `Host` header has it.
-fn host(value: &Value<'_>) -> Option<String> {
-    let form = "a host name, as a Host header has it";
-    let text = value.text(form)?;
-    let name = match text.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => text,
-    };
-    if address::name(name).is_err() && name.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_err() {
-        value.must_be(form);
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn regex(value: &Value<'_>) -> Option<Regex> {
-    let text = value.text("a regular expression")?;
-    match Regex::new(text) {
-        Ok(regex) => Some(regex),
-        Err(e) => {
-            // The parser draws the place of the error over several lines; the last one says what it is.
-            let e = e.to_string();
-            let reason = e.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            value.wrong(format!("is not a regular expression: {reason}, in {}", value.shown()));
             None
         }
     }

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use super::map::Map;
+use super::read_action::{action, mirror, rewrite};
+use super::read_match::matches;
 use super::read_pool::NamedPool;
 use super::read_timeouts::route_timeouts;
 use super::reader::{Value, line};
-use super::text::{nearest, quoted, short};
-use super::{Action, HostMatch, Match, PathMatch, Position, Priority, Respond, Route, RouteTimeouts, address};
+use super::shadow::shadowed;
+use super::text::short;
+use super::{Action, Match, Position, Priority, Rewrite, Route, RouteTimeouts};
 
 /// Read `routes`. Without any, everything goes to the pool, if there is just one.
 pub(super) fn routes(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
@@ -26,9 +29,22 @@ pub(super) fn routes(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
                 seen.insert(route.matches.clone(), (i, item.at));
             }
         }
-        found.push(route);
+        found.push((i, item, route));
     }
-    found
+    unreachable(&found, seen.len());
+    found.into_iter().map(|(_, _, route)| route).collect()
+}
+
+/// Report routes that no request ever takes; that two have the same match is said already.
+fn unreachable(found: &[(usize, Value<'_>, Route)], different: usize) {
+    if different < found.len() {
+        return;
+    }
+    let matches: Vec<_> = found.iter().map(|(_, _, route)| &route.matches).collect();
+    for (place, by) in shadowed(&matches) {
+        let ((_, item, _), (first, other, _)) = (&found[place], &found[by]);
+        item.wrong(format!("never matches: routes[{first}]{} is asked before and takes all of it", other.line()));
+    }
 }
 
 fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
@@ -37,6 +53,8 @@ fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
         [(_, pool)] => vec![Route {
             matches: Match::default(),
             action: Action::Pool(0),
+            rewrite: Rewrite::default(),
+            mirror: None,
             filters: Vec::new(),
             priority: Priority::default(),
             timeouts: RouteTimeouts::default(),
@@ -56,26 +74,19 @@ fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
 fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
     let mut map = value.map()?;
     let matches = map.get("match").map_or(Some(Match::default()), |v| matches(&v));
-    let action = match (map.get("pool"), map.get("respond")) {
-        (Some(pool), None) => pool_index(&pool, pools).map(Action::Pool),
-        (None, Some(respond)) => self::respond(&respond).map(Action::Respond),
-        (None, None) => {
-            map.wrong("needs 'pool' or 'respond'");
-            None
-        }
-        (Some(_), Some(respond)) => {
-            respond.wrong("cannot stand beside 'pool': a route does one or the other");
-            None
-        }
-    };
+    let path = matches.as_ref().and_then(|matches| matches.path.as_ref());
+    let action = action(&mut map, pools, path);
+    let answers = matches!(action, Some(Action::Respond(_) | Action::Redirect(_)));
+    let (rewrite_at, mirror_at, timeouts) = (map.get("rewrite"), map.get("mirror"), map.get("timeouts"));
+    for value in [&rewrite_at, &mirror_at, &timeouts].into_iter().flatten().filter(|_| answers) {
+        value.wrong("does nothing in a route that answers itself, and asks no pool");
+    }
+    let rewrite = rewrite_at.and_then(|v| rewrite(&v, path)).unwrap_or_default();
+    let mirror = mirror_at.and_then(|v| mirror(&v, pools));
     let filters = map.get("filters").map(|v| v.filters()).unwrap_or_default();
     let priority = map.read("priority", Priority::default(), |v| {
         v.word(&[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)])
     });
-    let timeouts = map.get("timeouts");
-    if let Some(value) = timeouts.as_ref().filter(|_| matches!(action, Some(Action::Respond(_)))) {
-        value.wrong("does nothing beside 'respond', which waits for nobody");
-    }
     let timeouts = timeouts.and_then(|v| route_timeouts(&v)).unwrap_or_default();
     // Behind an unknown key may be the match that sets this route apart.
     let complete = map.done();
@@ -83,101 +94,11 @@ fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
         matches: matches.filter(|_| complete)?,
         // A wrong action still leaves a match that another route may repeat.
         action: action.unwrap_or(Action::Pool(0)),
+        rewrite,
+        mirror,
         filters,
         priority,
         timeouts,
         at: value.at.into(),
     })
-}
-
-/// What a route asks for; `None` if it is wrong.
-fn matches(value: &Value<'_>) -> Option<Match> {
-    let mut map = value.map()?;
-    let (host_at, exact, prefix) = (map.get("host"), map.get("path"), map.get("path_prefix"));
-    map.done();
-    let host = match host_at {
-        Some(value) => Some(host(&value)?),
-        None => None,
-    };
-    let path = match (exact, prefix) {
-        (None, None) => None,
-        (Some(value), None) => Some(PathMatch::Exact(path(&value)?.to_owned())),
-        (None, Some(value)) => Some(PathMatch::Prefix(path(&value)?.trim_end_matches('/').to_owned())),
-        (Some(_), Some(value)) => {
-            value.wrong("cannot stand beside 'path': a match has one or the other");
-            return None;
-        }
-    };
-    Some(Match { host, path })
-}
-
-fn host(value: &Value<'_>) -> Option<HostMatch> {
-    let text = value.text("a host name")?;
-    let (wild, name) = match text.strip_prefix("*.") {
-        Some(name) => (true, name),
-        None => (false, text),
-    };
-    let hint = match address::name(name) {
-        Ok(name) if wild => return Some(HostMatch::Suffix(format!(".{name}"))),
-        Ok(name) => return Some(HostMatch::Exact(name)),
-        Err(_) if name.contains('*') => "a '*' stands only in front, like *.example.com",
-        Err(_) if name.contains(':') => "without a port",
-        Err(hint) => hint,
-    };
-    value.wrong(format!("must be a host name, got {} ({hint})", value.shown()));
-    None
-}
-
-fn path<'a>(value: &Value<'a>) -> Option<&'a str> {
-    let text = value.text("a path that starts with '/'")?;
-    if !text.starts_with('/') {
-        value.must_be("a path that starts with '/'");
-        return None;
-    }
-    if text.contains(['?', '#']) {
-        value.wrong(format!("must be a path without a query, got {}", value.shown()));
-        return None;
-    }
-    Some(text)
-}
-
-fn pool_index(value: &Value<'_>, pools: &[NamedPool]) -> Option<usize> {
-    let name = value.text("the name of a pool")?;
-    let index = pools.iter().position(|(pool, _)| pool == name);
-    if index.is_none() && !pools.is_empty() {
-        let names: Vec<&str> = pools.iter().map(|(pool, _)| pool.as_str()).collect();
-        let hint = match nearest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean {}?", quoted(near)),
-            None => format!("there {}", existing(&names)),
-        };
-        value.wrong(format!("unknown pool {}, {hint}", quoted(name)));
-    }
-    index
-}
-
-/// `is just 'web'`, `are 'web', 'api'`, and no more of them than a line takes.
-fn existing(names: &[&str]) -> String {
-    const MOST: usize = 10;
-    let mut listed = names.iter().take(MOST).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST {
-        listed.push_str(&format!(" and {} more", names.len() - MOST));
-    }
-    match names.len() {
-        1 => format!("is just {listed}"),
-        _ => format!("are {listed}"),
-    }
-}
-
-fn respond(value: &Value<'_>) -> Option<Respond> {
-    let mut map = value.map()?;
-    let status = map.read("status", 200, |v| v.whole(200..=599_u16));
-    let body = map.read("body", "", |v| {
-        let text = v.scalar();
-        if text.is_none() {
-            v.must_be("a text");
-        }
-        text
-    });
-    map.done();
-    Some(Respond { status, body: body.to_owned() })
 }

@@ -1,6 +1,9 @@
 //! A regular expression of the file: compared by what was written, used by what it compiled to.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+
+use super::reader::Value;
 
 /// A compiled regular expression that is equal to another if both were written alike, so that a reload can tell.
 #[derive(Clone, Debug)]
@@ -27,5 +30,30 @@ impl Deref for Regex {
 impl PartialEq for Regex {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Regex {}
+
+impl Hash for Regex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_str().hash(state);
+    }
+}
+
+impl Value<'_> {
+    /// A regular expression.
+    pub(super) fn regex(&self) -> Option<Regex> {
+        let text = self.text("a regular expression")?;
+        match Regex::new(text) {
+            Ok(regex) => Some(regex),
+            Err(e) => {
+                // The parser draws the place of the error over several lines; the last one says what it is.
+                let e = e.to_string();
+                let reason = e.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                self.wrong(format!("is not a regular expression: {reason}, in {}", self.shown()));
+                None
+            }
+        }
     }
 }

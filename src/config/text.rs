@@ -70,7 +70,7 @@ pub(crate) fn nearest<'w>(typo: &str, words: impl IntoIterator<Item = &'w str>) 
 }
 
 /// Does a key by this name hold something that must not be printed?
-pub(super) fn looks_secret(key: &str) -> bool {
+pub(crate) fn looks_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).to_lowercase();
     ["key", "password", "passwd", "secret", "token", "credential"].iter().any(|word| last.contains(word))
 }

@@ -1,7 +1,7 @@
 //! An answer of our own, in place of a backend's: a text, or a refusal with its reason.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora_core::protocols::http::HttpTask;
@@ -142,6 +142,8 @@ impl Answer {
             chain.response_body_filter(session, &mut body, true, ctx)?;
         }
         let body = body.filter(|body| !body.is_empty());
+        // The whole of it is here: no chunks, whatever a filter has prepared for.
+        self.header.remove_header(&TRANSFER_ENCODING);
         self.tell_length(session, body.as_ref())?;
         // As tasks: a header that is written by itself does not end its stream, and what follows would be no trailers.
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];

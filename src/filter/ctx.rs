@@ -135,6 +135,20 @@ impl Ctx {
         }
     }
 
+    /// A context for a copy of the request for this pool, whose time begins now.
+    pub(crate) fn for_copy(&self, pool: Arc<Pool>) -> Self {
+        Ctx {
+            pool: Some(pool),
+            client: self.client,
+            trusted: self.trusted,
+            client_certificate: self.client_certificate.clone(),
+            request_id: self.request_id.clone(),
+            grpc: self.grpc,
+            extensions: self.extensions.clone(),
+            ..Ctx::new()
+        }
+    }
+
     /// Its filters, if one of them may implement this hook.
     #[inline]
     pub(crate) fn filters(&self, hook: Hook) -> Option<Arc<Chain>> {

@@ -28,6 +28,8 @@ mod client;
 mod ctx;
 mod hook;
 mod request_id;
+#[cfg(feature = "script")]
+mod script;
 
 use std::any::TypeId;
 use std::path::PathBuf;
@@ -37,7 +39,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora_core::{Error, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
@@ -49,6 +51,9 @@ pub use choice::Choice;
 pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
 pub use request_id::RequestId;
+
+/// A filter has failed, and has said so in the log.
+pub(crate) const FILTER_FAILED: ErrorType = ErrorType::Custom("FilterFailed");
 
 /// Hooks on the way of a request: the names, the order and the meaning of `ProxyHttp`'s own, every one of them optional.
 ///

@@ -16,6 +16,7 @@ use pingora_load_balancing::health_check::HealthCheck;
 pub use dial::Trust;
 pub use grpc::GrpcCheck;
 pub use http::HttpCheck;
+pub(crate) use session::AGENT;
 pub use tcp::TcpCheck;
 
 /// The answer of the gRPC health service, for whoever feeds it nonsense.

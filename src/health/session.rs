@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::config::HttpProtocol;
 
 /// How checks introduce themselves.
-pub(super) const AGENT: HeaderValue =
+pub(crate) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("evenkeel/", env!("CARGO_PKG_VERSION"), " (health check)"));
 
 /// How long an HTTP/2 connection may take to say that it ends.

@@ -21,6 +21,45 @@ impl RetryDenied {
     }
 }
 
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirrored {
+    /// A backend has answered it, whatever it said.
+    Answered,
+    /// No backend's answer came, or not in time.
+    Failed,
+    /// None was made: as many were under way as may be.
+    Dropped,
+    /// None was made: no backend was admitted, or had room.
+    NoBackend,
+    /// None was made: the body was too large.
+    TooLarge,
+    /// None was made: the body did not come to its end.
+    Incomplete,
+}
+
+impl Mirrored {
+    pub(super) const ALL: [Mirrored; 6] = [
+        Mirrored::Answered,
+        Mirrored::Failed,
+        Mirrored::Dropped,
+        Mirrored::NoBackend,
+        Mirrored::TooLarge,
+        Mirrored::Incomplete,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Mirrored::Answered => "answered",
+            Mirrored::Failed => "failed",
+            Mirrored::Dropped => "dropped",
+            Mirrored::NoBackend => "no_backend",
+            Mirrored::TooLarge => "too_large",
+            Mirrored::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// How a hedge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hedged {

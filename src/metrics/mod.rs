@@ -6,6 +6,8 @@
 mod labels;
 mod process;
 mod scraped;
+#[cfg(feature = "script")]
+mod scripts;
 mod tls;
 
 use std::sync::OnceLock;
@@ -15,10 +17,12 @@ use prometheus::{
 };
 
 use crate::reason::Reason;
-pub(crate) use labels::Hedged;
 pub use labels::RetryDenied;
+pub(crate) use labels::{Hedged, Mirrored};
 pub(crate) use process::ProcessMetrics;
 pub(crate) use scraped::{BackendSample, ScrapedFamilies};
+#[cfg(feature = "script")]
+pub(crate) use scripts::script_failed;
 pub(crate) use tls::{Handshake, Handshakes, TlsMetrics};
 
 /// From half a millisecond, which a local backend answers in, to the default `timeouts.request`.
@@ -42,6 +46,7 @@ pub struct Metrics {
     retries_denied: IntCounterVec,
     hedges: IntCounterVec,
     calls: IntCounterVec,
+    mirrors: IntCounterVec,
     process: ProcessMetrics,
     tls: TlsMetrics,
 }
@@ -57,6 +62,9 @@ pub struct PoolMetrics {
     /// Of a pool that has had a call of gRPC.
     calls: OnceLock<[IntCounter; GRPC_STATUSES]>,
     all_calls: IntCounterVec,
+    /// Of a pool that has been sent a copy of a request.
+    mirrors: OnceLock<[IntCounter; Mirrored::ALL.len()]>,
+    all_mirrors: IntCounterVec,
     name: String,
 }
 
@@ -103,6 +111,10 @@ impl Metrics {
                 Opts::new("evenkeel_grpc_calls_total", "Calls of gRPC that have ended, by their status."),
                 &["pool", "grpc_status"],
             )?,
+            mirrors: IntCounterVec::new(
+                Opts::new("evenkeel_mirrors_total", "Copies of requests for a route's mirror, by what became of them."),
+                &["pool", "outcome"],
+            )?,
             process: ProcessMetrics::new(&registry)?,
             tls: TlsMetrics::new(&registry)?,
             registry,
@@ -114,6 +126,9 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.retries_denied.clone()))?;
         metrics.registry.register(Box::new(metrics.hedges.clone()))?;
         metrics.registry.register(Box::new(metrics.calls.clone()))?;
+        metrics.registry.register(Box::new(metrics.mirrors.clone()))?;
+        #[cfg(feature = "script")]
+        scripts::register(&metrics.registry)?;
         Ok(metrics)
     }
 
@@ -128,6 +143,8 @@ impl Metrics {
             hedges: Hedged::ALL.map(|result| self.hedges.with_label_values(&[name, result.as_str()])),
             calls: OnceLock::new(),
             all_calls: self.calls.clone(),
+            mirrors: OnceLock::new(),
+            all_mirrors: self.mirrors.clone(),
             name: name.to_owned(),
         }
     }
@@ -151,6 +168,9 @@ impl Metrics {
         }
         for status in 0..GRPC_STATUSES {
             let _ = self.calls.remove_label_values(&[name, &status.to_string()]);
+        }
+        for outcome in Mirrored::ALL {
+            let _ = self.mirrors.remove_label_values(&[name, outcome.as_str()]);
         }
     }
 
@@ -205,6 +225,12 @@ impl PoolMetrics {
         let of = |status: usize| self.all_calls.with_label_values(&[&self.name, &status.to_string()]);
         let calls = self.calls.get_or_init(|| std::array::from_fn(of));
         calls[status.map(usize::from).filter(|status| *status < GRPC_STATUSES).unwrap_or(GRPC_UNKNOWN)].inc();
+    }
+
+    /// Count what became of a copy of a request.
+    pub(crate) fn mirrored(&self, outcome: Mirrored) {
+        let of = |outcome: Mirrored| self.all_mirrors.with_label_values(&[&self.name, outcome.as_str()]);
+        self.mirrors.get_or_init(|| Mirrored::ALL.map(of))[outcome as usize].inc();
     }
 
     /// Count a hedge.

@@ -2,10 +2,12 @@
 //!
 //! [`Pool::acquire`] is all that a request needs: it asks the pool's pingora `LoadBalancer` for the next backend that is
 //! admitted and not yet tried, and gives a [`Lease`] on it; [`Pool::acquire_or_wait`] also waits in line. The rest happens
-//! aside, in [`PoolService`].
+//! aside, in [`PoolService`]. [`Pool::again`] says whether another attempt follows one that has failed.
 
 mod acquire;
 mod adapt;
+mod again;
+mod backoff;
 mod balancer;
 mod budget;
 mod builder;
@@ -26,6 +28,7 @@ mod saved;
 mod service;
 mod sticky;
 mod transport;
+mod trouble;
 mod watchdog;
 
 use std::sync::Arc;
@@ -46,6 +49,7 @@ use refresh::Refreshes;
 use retries::Retries;
 
 pub use acquire::{Pick, Unavailable};
+pub use again::{Again, Attempts};
 pub use builder::PoolBuilder;
 pub(crate) use connections::CONNECTION_LIMIT;
 pub use keepers::{FirstRound, Keepers};
@@ -56,6 +60,10 @@ pub use service::PoolService;
 pub use sticky::{Secret, Stickiness};
 pub(crate) use sticky::{bytes_of_process, go_on_with};
 pub use transport::Transport;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use trouble::retry_after_at;
+pub use trouble::{Broken, Trouble, retry_after, stale};
+pub(crate) use trouble::{NOT_HTTP2, ended_by_backend, response_started};
 pub use watchdog::Overdue;
 
 /// A set of backends, and how to choose among them.

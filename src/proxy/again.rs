@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use log::{Level, log};
 use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType};
@@ -13,21 +12,14 @@ use pingora_proxy::Session;
 use super::exchange::Exchange;
 use super::failure;
 use super::leg::Leg;
-use super::retry::{self, Broken, Trouble};
 use crate::backend::{BackendState, Failure, Lease, Outcome};
 use crate::filter::FailedAttempt;
-use crate::pool::{Permit, Pool};
+use crate::pool::{Again, Attempts, Broken, Permit, Pool, Trouble, retry_after, stale};
 use crate::reason::Reason;
 
 /// How many attempts may go to a stale connection without counting. The second has a connection of its own, so that more
 /// than one is already strange.
 const MAX_STALE: usize = 3;
-
-/// A connection that was closed while it was kept shows it within a round trip. Later, the backend has seen the request.
-const STALE_WITHIN: Duration = Duration::from_millis(250);
-
-/// How long a `Retry-After` is waited out. Whoever asks for more is busy with more than a moment's load.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How an attempt failed.
 pub(super) struct Failed<'a> {
@@ -70,10 +62,10 @@ impl Exchange {
 
     /// The attempt under way broke off with this error: whether another follows.
     pub(super) fn end_broken_attempt(&mut self, session: &Session, error: &Error, reused: bool) -> bool {
-        let broken = broken(session);
+        let broken = Broken::of(session);
         let (trouble, reason) = (Trouble::of(error), failure::of_broken(error));
-        let soon = self.ctx.attempt.started.is_some_and(|at| at.elapsed() <= STALE_WITHIN);
-        let stale = soon && retry::stale(error, reused, &broken);
+        let after = self.ctx.attempt.started.map_or(Duration::MAX, |at| at.elapsed());
+        let stale = stale(error, reused, after, &broken);
         self.end_failed_attempt(&Failed {
             reason,
             trouble,
@@ -92,7 +84,7 @@ impl Exchange {
         let trouble = self.ctx.grpc_status.map_or(Trouble::Status(status), Trouble::Call);
         // Of a leg, the request decides.
         let wanted = self.leg.is_none() && self.ctx.pool.as_ref().is_some_and(|pool| trouble.wanted(&pool.retry().on));
-        if !wanted || !trouble.allows(&session.req_header().method, self.resends_all(), &broken(session)) {
+        if !wanted || !trouble.allows(&session.req_header().method, self.resends_all(), &Broken::of(session)) {
             return false;
         }
         let failed = Failed {
@@ -102,7 +94,7 @@ impl Exchange {
             stale: false,
             safe: true,
             last: true,
-            retry_after: retry::retry_after(&header.headers, Utc::now()),
+            retry_after: retry_after(&header.headers),
             text: &trouble,
         };
         let (Some(pool), Some(lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
@@ -137,7 +129,7 @@ impl Exchange {
             stale: false,
             safe: true,
             last: true,
-            retry_after: retry::retry_after(&header.headers, Utc::now()),
+            retry_after: retry_after(&header.headers),
             text: &status,
         };
         self.ctx.tried.push(leg.backend.address().clone());
@@ -157,8 +149,7 @@ impl Exchange {
     /// time, budget and a backend left.
     fn end_failed_attempt(&mut self, failed: &Failed<'_>) -> bool {
         if self.leg.is_some() {
-            self.fail_leg(failed);
-            return false;
+            return self.fail_leg(failed);
         }
         let (Some(pool), Some(lease)) = (self.ctx.pool.clone(), self.ctx.lease.take()) else {
             return false;
@@ -241,28 +232,16 @@ impl Exchange {
         session: Option<&Session>,
     ) -> Option<Plan> {
         let left = self.deadline(pool).saturating_duration_since(Instant::now());
-        let others = pool.has_other_than(&self.ctx.tried);
         let in_vain = self.ctx.failed.iter().filter(|attempt| attempt.stale).count();
         if failed.stale {
+            let others = pool.has_other_than(&self.ctx.tried);
             return (!left.is_zero() && others && in_vain < MAX_STALE).then(Plan::default);
         }
-        let retry = pool.retry();
         let made = usize::from(self.ctx.attempt.number) - in_vain;
-        if !failed.trouble.wanted(&retry.on) || made >= usize::from(retry.attempts) {
-            return None;
-        }
-        let pause = match retry.backoff {
-            Some(backoff) if failed.trouble != Trouble::Connect || made > 1 => backoff.after(made),
-            _ => Duration::ZERO,
-        };
-        // Once everybody has been asked, those who said when to come back are asked again, if that is soon.
-        let wait = failed.retry_after.filter(|wait| *wait <= MAX_RETRY_AFTER);
-        let pause = if others { pause } else { pause.max(wait?) };
-        if pause >= left {
-            return None;
-        }
+        let attempts = Attempts { made, tried: &self.ctx.tried, left };
+        let Again { pause, anew } = pool.again(failed.trouble, failed.retry_after, &attempts)?;
         let lease = match session {
-            Some(session) if others => Some(self.lease_now(session, pool)?),
+            Some(session) if !anew => Some(self.lease_now(session, pool)?),
             _ => None,
         };
         let free = failed.trouble.unseen();
@@ -270,7 +249,7 @@ impl Exchange {
             Some(_) => pool.spend_on_retry(free).ok()?,
             None => *permit = Some(pool.permit_retry(free).ok()?),
         }
-        Some(Plan { pause, permit: permit.take(), lease, anew: !others })
+        Some(Plan { pause, permit: permit.take(), lease, anew })
     }
 }
 
@@ -285,11 +264,4 @@ struct Plan {
     lease: Option<Lease>,
     /// On those, too, that have been tried.
     anew: bool,
-}
-
-fn broken(session: &Session) -> Broken {
-    Broken {
-        response_started: failure::response_started(session),
-        body_kept: !session.as_ref().retry_buffer_truncated(),
-    }
 }

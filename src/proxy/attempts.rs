@@ -30,8 +30,7 @@ const LONG_ENOUGH_TO_LEAVE: Duration = Duration::from_millis(5);
 impl Exchange {
     /// How long the request may take.
     pub(super) fn timeouts<'a>(&'a self, pool: &'a Pool) -> &'a Timeouts {
-        let route = self.route.and_then(|number| self.generation.routes.get(number));
-        route.map_or(pool.timeouts(), |route| &route.timeouts)
+        self.destination().map_or(pool.timeouts(), |destination| &destination.timeouts)
     }
 
     /// When the header of its response must be there.

@@ -15,15 +15,18 @@ use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::destination::Destination;
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
+use super::mirror::Copy;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, key, request};
+use super::{deadline, failure, forwarded, key, request, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
 use crate::filter::{self, Answer, Ctx};
 use crate::pool::{Permit, Stickiness};
 use crate::reason::Reason;
+use crate::route::Asked;
 
 /// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
 pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
@@ -32,6 +35,8 @@ pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 pub struct Exchange {
     pub(super) generation: Arc<Generation>,
     pub(super) route: Option<usize>,
+    /// Which of the pools that its route leads to.
+    pub(super) destination: Option<usize>,
     /// Which of a route's chains it passes.
     pub(super) listener: usize,
     pub(super) ctx: Ctx,
@@ -46,6 +51,8 @@ pub struct Exchange {
     /// What it is, if it is only one of the attempts of a request.
     pub(super) leg: Option<Role>,
     pub(super) upgrade: Upgrade,
+    /// Its body, if a second pool is to get a copy.
+    pub(super) copy: Option<Copy>,
     /// The client has been told to send its body.
     pub(super) continued: bool,
     /// How far a grpc-web answer has been made of one of gRPC.
@@ -69,6 +76,7 @@ impl Exchange {
         Exchange {
             generation,
             route: None,
+            destination: None,
             listener: 0,
             ctx: Ctx::new(),
             reserved: None,
@@ -77,6 +85,7 @@ impl Exchange {
             again: false,
             leg: None,
             upgrade: Upgrade::None,
+            copy: None,
             continued: false,
             grpc_web: GrpcWebCtx::Disabled,
         }
@@ -131,17 +140,40 @@ impl Exchange {
     /// Find the route, and note its pool.
     pub(super) fn find_route(&mut self, header: &RequestHeader) -> bool {
         let router = &self.generation.router;
-        self.route = router.only().or_else(|| {
-            let host = request::authority(header).map(request::host_of).unwrap_or_default();
-            router.find(host, header.uri.path())
-        });
+        self.route = router.only().or_else(|| router.find(&self.asked(header)));
         let route = self.route.and_then(|number| self.generation.routes.get(number));
-        if let Some(Action::Pool(pool)) = route.map(|route| &route.action) {
-            self.ctx.pool = Some(Arc::clone(pool));
+        self.destination = route.and_then(|route| route.choose(header, self.ctx.client));
+        if let Some(Destination { pool, .. }) = self.destination() {
+            let pool = Arc::clone(pool);
             self.ctx.given = pool.deadline_header().and_then(|_| deadline::given(&header.headers));
+            self.ctx.pool = Some(pool);
         }
+        let route = self.route.and_then(|number| self.generation.routes.get(number));
         self.ctx.priority = route.map_or(self.ctx.priority, |route| route.priority);
         route.is_some()
+    }
+
+    /// What routes are asked about it.
+    fn asked<'a>(&self, header: &'a RequestHeader) -> Asked<'a> {
+        Asked {
+            host: request::authority(header).map(request::host_of).unwrap_or_default(),
+            path: header.uri.path(),
+            query: header.uri.query(),
+            method: &header.method,
+            headers: &header.headers,
+            client: self.ctx.client,
+        }
+    }
+
+    /// Which of the pools that its route leads to it goes to, and how long that may take.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        self.generation.routes.get(self.route?)?.destinations.get(self.destination?)
+    }
+
+    /// Ask the backend what the route says.
+    pub(super) fn rewrite(&self, upstream_request: &mut RequestHeader) -> Result<()> {
+        let route = self.route.and_then(|number| self.generation.routes.get(number));
+        route.and_then(|route| route.rewrite.as_ref()).map_or(Ok(()), |it| rewrite::apply(it, upstream_request))
     }
 
     /// Do what the route says. `true` if the client has its answer.
@@ -149,12 +181,17 @@ impl Exchange {
         if self.pass_filters(session, route).await? {
             return Ok(true);
         }
-        let pool = match &route.action {
-            Action::Respond(answer) => {
+        let pool = match (&route.action, self.destination.and_then(|place| route.destinations.get(place))) {
+            (Action::Respond(answer), _) => {
                 return Answer::new(answer.status)?.text(&*answer.body).send(session, &mut self.ctx).await;
             }
-            Action::Pool(pool) => pool,
+            (Action::Redirect(to), _) => return self.send_elsewhere(session, to).await,
+            (Action::Forward | Action::Split(_), Some(destination)) => &destination.pool,
+            (Action::Forward | Action::Split(_), None) => return self.refuse(session, Reason::Internal).await,
         };
+        if let Some(mirror) = &route.mirror {
+            self.mirror(session, mirror);
+        }
         // Here rather than in `upstream_peer`, whose errors cost the client its connection.
         if let Err(reason) = self.reserve(session, pool).await {
             return self.refuse(session, reason).await;
@@ -194,6 +231,7 @@ impl Exchange {
 
     /// Count it, log it, and let its backend go.
     pub(super) fn close(&mut self, session: &Session, error: Option<&Error>) {
+        self.end_mirror();
         if self.ctx.reason.is_none() {
             self.ctx.reason = error.map(|e| failure::classify(e).0);
         }

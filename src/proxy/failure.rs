@@ -1,6 +1,6 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use http::{StatusCode, Version};
+use http::Version;
 use log::{debug, warn};
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::connection;
 use super::exchange::{DRAIN_REFUSED, Exchange};
 use crate::backend::Failure;
-use crate::filter::Answer;
-use crate::pool::CONNECTION_LIMIT;
+use crate::filter::{Answer, FILTER_FAILED};
+use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
 /// Which reason an error is, and which status the client gets for it.
@@ -71,12 +71,6 @@ pub(super) fn of_broken(error: &Error) -> Reason {
     if ended_by_backend(error) { Reason::BackendClosed } else { of_backend(&error.etype) }
 }
 
-/// Whether the backend has reset the stream or closed the connection, in HTTP/2.
-pub(super) fn ended_by_backend(error: &Error) -> bool {
-    let h2 = (error.etype == ErrorType::H2Error).then(|| error.root_cause().downcast_ref::<h2::Error>()).flatten();
-    h2.is_some_and(|e| e.is_remote() || e.is_io())
-}
-
 /// What a backend did wrong, by the reason that it is for the request.
 pub(super) fn of_reason(reason: Reason) -> Failure {
     match reason {
@@ -123,7 +117,7 @@ impl Exchange {
             session.set_keepalive(None);
         }
         self.ctx.refuse(reason, status);
-        if reason == Reason::Internal {
+        if reason == Reason::Internal && error.etype != FILTER_FAILED {
             warn!("{reason}: {error}");
         }
         session.set_total_drain_timeout(Some(DRAIN_REFUSED));
@@ -150,12 +144,6 @@ impl Exchange {
         }
         told.map(|_| session.response_written().map_or(status, |response| response.status.as_u16()))
     }
-}
-
-/// Whether the client has the header of its answer, or a tunnel in its place.
-pub(super) fn response_started(session: &Session) -> bool {
-    let begins = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    session.response_written().is_some_and(|response| begins(response.status))
 }
 
 #[cfg(test)]

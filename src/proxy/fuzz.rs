@@ -7,7 +7,8 @@ use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{deadline, forwarded, key, path, request, response, retry, rfc7239, target};
+use super::{deadline, forwarded, key, path, request, response, rfc7239, target};
+use crate::pool::retry_after_at;
 
 /// A path.
 pub(crate) fn path(data: &[u8]) {
@@ -67,7 +68,7 @@ pub(crate) fn times(data: &[u8]) {
     }
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
-    let _ = retry::retry_after(&headers, DateTime::UNIX_EPOCH);
+    let _ = retry_after_at(&headers, DateTime::UNIX_EPOCH);
 }
 
 /// The header of a response.

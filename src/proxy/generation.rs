@@ -1,12 +1,16 @@
 //! One loaded configuration, ready to serve: everything that a request needs, behind one pointer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use ipnet::IpNet;
+use pingora::http::RequestHeader;
 
+use super::destination::{Destination, Split};
+use super::mirror::Mirror;
 use crate::access_log::AccessLog;
-use crate::config::{ForwardedHeaders, Limits, Priority, Respond, Timeouts};
+use crate::config::{ForwardedHeaders, Limits, Priority, Respond, Rewrite, RouteRedirect};
 use crate::filter::{Chains, Filter};
 use crate::metrics::PoolMetrics;
 use crate::pool::Pool;
@@ -28,8 +32,8 @@ pub struct Generation {
     pub filters: Filters,
     /// Every pool, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
-    /// Whether there is a pool that watches its attempts, for it hedges or has a `per_try_timeout`.
-    pub watches: bool,
+    /// Whether there may be subrequests: a pool watches its attempts, for it hedges or has a `per_try_timeout`, or there is a mirror.
+    pub spawns: bool,
     /// Limits of the client's side.
     pub limits: Limits,
     /// Whether paths are brought into their one form before they are routed.
@@ -93,16 +97,35 @@ pub struct Route {
     pub chains: Chains,
     /// Who is sent away first when the pool has too much to do.
     pub priority: Priority,
+    /// The pools that it may lead to.
+    pub destinations: Vec<Destination>,
     /// What is done in the end.
     pub action: Action,
-    /// How long it may take: the pool's times, but for what the route says otherwise.
-    pub timeouts: Timeouts,
+    /// What a backend is asked in place of what the client has asked.
+    pub rewrite: Option<Rewrite>,
+    /// Who gets copies.
+    pub mirror: Option<Mirror>,
+}
+
+impl Route {
+    /// The place of the pool that a request goes to.
+    pub(super) fn choose(&self, request: &RequestHeader, client: Option<IpAddr>) -> Option<usize> {
+        match &self.action {
+            Action::Forward => Some(0),
+            Action::Split(split) => Some(split.choose(request, client)),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
 }
 
 /// What is done in the end.
 pub enum Action {
-    /// Forward to a backend of this pool.
-    Pool(Arc<Pool>),
+    /// Forward to a backend of the one destination.
+    Forward,
+    /// Forward to one of the destinations.
+    Split(Split),
+    /// Send the client elsewhere.
+    Redirect(RouteRedirect),
     /// Answer here.
     Respond(Respond),
 }

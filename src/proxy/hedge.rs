@@ -21,12 +21,11 @@ use super::again::Failed;
 use super::exchange::Exchange;
 use super::leg::{Fate, Leg, LegFailure};
 use super::race::{Event, Next, Place, Race};
-use super::retry::Trouble;
 use crate::backend::{BackendState, Outcome};
 use crate::config::{HedgeAfter, Priority};
 use crate::filter::FailedAttempt;
 use crate::metrics::Hedged;
-use crate::pool::{Pick, Pool};
+use crate::pool::{Pick, Pool, Trouble};
 use crate::reason::Reason;
 
 impl Exchange {

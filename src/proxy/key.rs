@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HOST};
+use http::header::HOST;
 use pingora::http::RequestHeader;
 
 use super::request::authority;
 use crate::config::KeySource;
+use crate::route::{self, parameter};
 
 /// The part of a request that decides where it goes.
 #[derive(Debug, PartialEq)]
@@ -36,7 +37,7 @@ pub(super) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, clien
         // HTTP/2 has it in `:authority`.
         KeySource::Header(name) if name == HOST.as_str() => part(authority(request).map(str::as_bytes)),
         KeySource::Header(name) => part(request.headers.get(name).map(|value| value.as_bytes())),
-        KeySource::Cookie(name) => part(cookie(request, name)),
+        KeySource::Cookie(name) => part(cookies(request, name).next()),
         KeySource::Query(name) => part(request.uri.query().and_then(|query| parameter(query, name))),
         KeySource::Path => part(Some(request.uri.path().as_bytes())),
         KeySource::ClientIp => match client {
@@ -52,23 +53,9 @@ fn part(value: Option<&[u8]>) -> Key<'_> {
     value.filter(|value| !value.is_empty()).map_or(Key::None, Key::Part)
 }
 
-/// The value of the first cookie of this name.
-fn cookie<'a>(request: &'a RequestHeader, name: &'a str) -> Option<&'a [u8]> {
-    cookies(request, name).next()
-}
-
-/// The values of all cookies of this name: another application may have set one for a path of its own.
+/// The values of all cookies of this name.
 pub(super) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let pairs = request.headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    values_of(pairs.map(<[u8]>::trim_ascii), name)
-}
-
-fn parameter<'a>(query: &'a str, name: &'a str) -> Option<&'a [u8]> {
-    values_of(query.as_bytes().split(|byte| *byte == b'&'), name).next()
-}
-
-fn values_of<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    route::cookies(&request.headers, name)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use http::Version;
 use log::error;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::HttpTask;
-use pingora_proxy::Session;
+use pingora_core::protocols::http::subrequest::server::SubrequestHandle;
 use pingora_proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
+use pingora_proxy::{PreparedSubrequest, Session};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -17,10 +18,9 @@ use tokio::time::{Instant, timeout};
 use super::again::Failed;
 use super::exchange::Exchange;
 use super::generation::Generation;
-use super::retry::Trouble;
 use crate::backend::{BackendState, Failure, Lease, Outcome};
-use crate::filter::Ctx;
-use crate::pool::Permit;
+use crate::filter::{Chain, Ctx};
+use crate::pool::{Permit, Trouble};
 use crate::reason::Reason;
 
 /// How long a leg that has closed its response may take to say how it ended; it has nothing to wait for.
@@ -88,13 +88,34 @@ impl LegFailure {
 }
 
 /// What a leg begins with, handed over through the subrequest's context.
-struct Start {
-    generation: Arc<Generation>,
-    route: Option<usize>,
-    header: RequestHeader,
-    ctx: Ctx,
-    lease: Lease,
-    role: Role,
+pub(super) struct Start {
+    pub(super) generation: Arc<Generation>,
+    pub(super) route: Option<usize>,
+    pub(super) destination: Option<usize>,
+    pub(super) header: RequestHeader,
+    pub(super) ctx: Ctx,
+    pub(super) lease: Lease,
+    pub(super) role: Role,
+}
+
+/// One of pingora's, ready to run.
+pub(super) struct Subrequest {
+    pub(super) prepared: PreparedSubrequest,
+    pub(super) handle: SubrequestHandle,
+}
+
+impl Subrequest {
+    /// One that begins with `start`; `None` if pingora gives no way to.
+    pub(super) fn new(session: &mut Session, start: Start, body: BodyMode) -> Option<Self> {
+        let context = SubrequestCtx::builder().body_mode(body).user_ctx(Box::new(Some(start))).build();
+        // Pingora hands the header over as HTTP/1 text, and would write a version into it that it cannot read.
+        let version = session.req_header().version;
+        session.req_header_mut().set_version(Version::HTTP_11);
+        let spawner = session.subrequest_spawner.as_ref();
+        let subrequest = spawner.map(|spawner| spawner.create_subrequest(&session.downstream_session, context));
+        session.req_header_mut().set_version(version);
+        subrequest.map(|(prepared, handle)| Subrequest { prepared, handle })
+    }
 }
 
 /// What makes an exchange a leg.
@@ -104,6 +125,18 @@ pub(super) struct Role {
     failure: Option<LegFailure>,
     /// It must have a connection of its own.
     pub(super) fresh: bool,
+    /// Nobody waits for it: it is a copy for a second pool.
+    copy: bool,
+    /// The filters of what it is a copy of. They see it on its way to a backend, and nothing else of it.
+    filters: Option<Arc<Chain>>,
+}
+
+impl Role {
+    /// That of a copy, which says at its end how it was.
+    pub(super) fn copy(end: oneshot::Sender<LegEnd>, filters: Option<Arc<Chain>>) -> Self {
+        let fate = Arc::new(AtomicU8::new(Fate::Own as u8));
+        Role { end: Some(end), fate, failure: None, fresh: false, copy: true, filters }
+    }
 }
 
 impl Leg {
@@ -119,6 +152,7 @@ impl Leg {
         let start = Start {
             generation: Arc::clone(&exchange.generation),
             route: exchange.route,
+            destination: exchange.destination,
             header: session.req_header().clone(),
             ctx: exchange.ctx.for_leg(),
             lease,
@@ -127,17 +161,12 @@ impl Leg {
                 fate: Arc::clone(&fate),
                 failure: None,
                 fresh: exchange.needs_fresh_connection(),
+                copy: false,
+                filters: None,
             },
         };
-        let context = SubrequestCtx::builder().body_mode(BodyMode::NoBody).user_ctx(Box::new(Some(start))).build();
-        // Pingora hands the header over as HTTP/1 text, and would write a version into it that it cannot read.
-        let version = session.req_header().version;
-        session.req_header_mut().set_version(Version::HTTP_11);
-        let spawner = session.subrequest_spawner.as_ref();
-        let subrequest = spawner.map(|spawner| spawner.create_subrequest(&session.downstream_session, context));
-        session.req_header_mut().set_version(version);
-        let (subrequest, handle) = subrequest?;
-        let task = tokio::spawn(subrequest.run()).abort_handle();
+        let Subrequest { prepared, handle } = Subrequest::new(session, start, BodyMode::NoBody)?;
+        let task = tokio::spawn(prepared.run()).abort_handle();
         let (tasks, client) = (handle.rx, Some(handle.tx));
         Some(Leg { backend, started: Instant::now(), tasks, client, end, fate, task, permit })
     }
@@ -196,15 +225,34 @@ impl Exchange {
         self.serve(start.generation);
         // As filters have left it; what pingora makes of it is what had come in.
         *session.req_header_mut() = start.header;
-        (self.route, self.ctx, self.reserved, self.leg) = (start.route, start.ctx, Some(start.lease), Some(start.role));
+        (self.route, self.destination) = (start.route, start.destination);
+        (self.ctx, self.reserved, self.leg) = (start.ctx, Some(start.lease), Some(start.role));
         true
     }
 
-    /// Note how the attempt of a leg failed; the request decides what follows.
-    pub(super) fn fail_leg(&mut self, failed: &Failed<'_>) {
+    /// Whether it is a copy of a request, for a second pool.
+    pub(super) fn is_copy(&self) -> bool {
+        self.leg.as_ref().is_some_and(|leg| leg.copy)
+    }
+
+    /// The filters of what it is a copy of, if it is one.
+    pub(super) fn filters_of_copy(&self) -> Option<Arc<Chain>> {
+        self.leg.as_ref()?.filters.clone()
+    }
+
+    /// Note how the attempt of a leg failed; the request decides what follows. A copy has none, and asks the same backend once more,
+    /// over a connection of its own, if a kept one was stale.
+    pub(super) fn fail_leg(&mut self, failed: &Failed<'_>) -> bool {
+        let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
         if let Some(mut lease) = self.ctx.lease.take() {
-            let took = self.ctx.attempt.started.map(|at| at.elapsed()).unwrap_or_default();
             lease.report(failed.outcome, took);
+            let leg = self.leg.as_mut().filter(|leg| leg.copy && failed.stale && failed.safe && !leg.fresh);
+            if let Some(leg) = leg {
+                leg.fresh = true;
+                lease.renew();
+                self.reserved = Some(lease);
+                return true;
+            }
         }
         if let Some(leg) = &mut self.leg {
             leg.failure = Some(LegFailure {
@@ -215,6 +263,7 @@ impl Exchange {
                 text: failed.text.to_string(),
             });
         }
+        false
     }
 
     /// Give the request what is known at the end of a leg. `false` if this is none.

@@ -3,9 +3,9 @@
 
 mod again;
 mod attempts;
-mod backoff;
 mod connection;
 mod deadline;
+mod destination;
 mod exchange;
 mod failure;
 mod filters;
@@ -19,13 +19,15 @@ mod http10;
 mod judge;
 mod key;
 mod leg;
+mod location;
+mod mirror;
 mod path;
 mod race;
 mod redirect;
 mod relay;
 mod request;
 mod response;
-mod retry;
+mod rewrite;
 mod rfc7239;
 mod target;
 mod translate;
@@ -49,8 +51,10 @@ use crate::filter::{Hook, is_call};
 use crate::reason::Reason;
 
 pub use connection::{Connection, Phase, Traffic};
+pub use destination::{Destination, Split};
 pub use exchange::Exchange;
 pub use generation::{Action, Filters, Generation, Made, Route};
+pub use mirror::Mirror;
 
 /// The proxy: finds the route of a request, asks its pool for a backend, forwards, and tells what happened.
 pub struct Proxy {
@@ -76,9 +80,9 @@ impl ProxyHttp for Proxy {
     /// None: pingora's default is a compression module that does nothing, for each request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    /// A request whose attempts are watched is forwarded by subrequests, and none of these by further ones.
+    /// A request whose attempts are watched is forwarded by subrequests, and a copy is one; none of these has further ones.
     fn allow_spawning_subrequest(&self, _: &Session, exchange: &Exchange) -> bool {
-        exchange.generation.watches && exchange.leg.is_none()
+        exchange.generation.spawns && exchange.leg.is_none()
     }
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
@@ -135,13 +139,12 @@ impl ProxyHttp for Proxy {
         if let Some(body) = body {
             exchange.take_in(body).map_err(|e| e.into_down())?;
         }
-        match exchange.ctx.filters(Hook::RequestBody) {
-            Some(chain) => {
-                let passed = chain.request_body_filter(session, body, end_of_stream, &mut exchange.ctx).await;
-                passed.map_err(|e| exchange.fault_of_filter(e).into_down())
-            }
-            None => Ok(()),
+        if let Some(chain) = exchange.ctx.filters(Hook::RequestBody) {
+            let passed = chain.request_body_filter(session, body, end_of_stream, &mut exchange.ctx).await;
+            passed.map_err(|e| exchange.fault_of_filter(e).into_down())?;
         }
+        exchange.mirror_body(session, body.as_ref(), end_of_stream);
+        Ok(())
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -189,7 +192,9 @@ impl ProxyHttp for Proxy {
         let received = forwarded::Received { peer: exchange::peer_address(session), tls, header: session.req_header() };
         forwarded::tell(upstream_request, &exchange.ctx, &received, &exchange.generation.forwarded_headers)?;
         exchange.translate(session, upstream_request).await?;
-        if let Some(chain) = exchange.ctx.filters(Hook::UpstreamRequest) {
+        exchange.rewrite(upstream_request)?;
+        let chain = exchange.ctx.filters(Hook::UpstreamRequest);
+        if let Some(chain) = chain.or_else(|| exchange.filters_of_copy()) {
             chain.upstream_request_filter(session, upstream_request, &mut exchange.ctx).await?;
         }
         exchange.upgrade.ask(session, upstream_request)
@@ -237,6 +242,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         if response.status.is_informational() && response.status.as_u16() != 101 {
+            return Ok(());
+        }
+        if exchange.is_copy() {
+            // Nobody gets it.
             return Ok(());
         }
         connection::answered();

@@ -47,29 +47,34 @@ fn is_challenge(request: &RequestHeader) -> bool {
     reads && !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-fn came_by_tls(headers: &HeaderMap) -> bool {
+/// Whether a proxy in front of us says so.
+pub(super) fn came_by_tls(headers: &HeaderMap) -> bool {
     let proto = headers.get("x-forwarded-proto").map(|proto| proto.as_bytes());
     proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// The same place by TLS. `None` if the request does not say which host it is for.
 fn location(request: &RequestHeader, redirect: Redirect) -> Option<String> {
-    let authority = request::authority(request)?;
-    let host = authority.rsplit_once(':').map_or(authority, |(host, port)| match port.parse::<u16>() {
-        // The colons of an IPv6 address are within brackets, or it is none.
-        Ok(_) if !host.contains(':') || host.ends_with(']') => host,
-        _ => authority,
-    });
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    if host.is_empty() || !host.bytes().all(allowed) {
-        return None;
-    }
+    let (host, _) = host_and_port(request)?;
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path } else { "/" };
     match redirect.port {
         Redirect::PORT => Some(format!("https://{host}{path}")),
         port => Some(format!("https://{host}:{port}{path}")),
     }
+}
+
+/// The host that a request names, and its port. `None` if it names none that could stand in a `Location`.
+pub(super) fn host_and_port(request: &RequestHeader) -> Option<(&str, Option<u16>)> {
+    let authority = request::authority(request)?;
+    let split = authority.rsplit_once(':').and_then(|(host, port)| match port.parse::<u16>() {
+        // The colons of an IPv6 address are within brackets, or it is none.
+        Ok(port) if !host.contains(':') || host.ends_with(']') => Some((host, Some(port))),
+        _ => None,
+    });
+    let (host, port) = split.unwrap_or((authority, None));
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (!host.is_empty() && host.bytes().all(allowed)).then_some((host, port))
 }
 
 #[cfg(test)]

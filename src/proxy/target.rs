@@ -47,7 +47,8 @@ fn host_in(target: &[u8]) -> Option<String> {
     (known && is_authority(host)).then(|| host.to_owned())
 }
 
-fn with_path(uri: &Uri, path: Option<&str>) -> Option<Uri> {
+/// The same but for its path; with its query. `None` if that is no target.
+pub(super) fn with_path(uri: &Uri, path: Option<&str>) -> Option<Uri> {
     let path = path.unwrap_or_else(|| uri.path());
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}").parse(),

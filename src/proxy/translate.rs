@@ -3,16 +3,13 @@
 use http::header::{CONNECTION, EXPECT, HOST};
 use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, Result};
 use pingora_proxy::Session;
 
 use super::exchange::Exchange;
 use super::{grpc, http10, request};
 use crate::config::Protocol;
-use crate::pool::Pool;
-
-/// Says of pingora's error that a backend which is to be asked in HTTP/2 alone does not speak it.
-pub(super) const NOT_HTTP2: ErrorType = ErrorType::Custom("NotHttp2");
+use crate::pool::{NOT_HTTP2, Pool};
 
 impl Exchange {
     /// Make `upstream_request` one that the backend understands.

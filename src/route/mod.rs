@@ -1,12 +1,35 @@
-//! Who matches: the route of a request, found by host and path.
+//! Who matches: the route of a request, found by its host, its path and what else is asked.
+//!
+//! The host decides first: the exact name, then wildcards from the longest, then the routes without a host; of each what is
+//! most specific, by [`Match::precedence`]. Where no route of a host takes a request, it falls through to the next wildcard.
+//! Nothing of this walks over all routes, but for those whose path is a regular expression, and nothing of it allocates.
 
-use crate::config::{HostMatch, Match, PathMatch};
+mod asked;
+mod condition;
+#[cfg(test)]
+mod naive;
+mod paths;
 
-/// Routes in the order of their precedence.
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+pub use asked::{Asked, cookies, parameter};
+use paths::Paths;
+
+use crate::config::{HostMatch, Match};
+
+/// No name in a configuration is longer.
+const LONGEST_NAME: usize = 253;
+
+/// Finds the route of a request.
 #[derive(Debug, Default)]
 pub struct Router {
-    /// Most specific first; each with its number in the configuration.
-    matches: Vec<(Match, usize)>,
+    exact: HashMap<Box<[u8]>, Paths, RandomState>,
+    /// By what follows the star, with its dot.
+    suffixes: HashMap<Box<[u8]>, Paths, RandomState>,
+    longest_suffix: usize,
+    any: Paths,
     /// Set when there is nothing to compare: one route, for everything.
     only: Option<usize>,
 }
@@ -14,13 +37,25 @@ pub struct Router {
 impl Router {
     /// A router over these matches, numbered in their order.
     pub fn new<'a>(matches: impl IntoIterator<Item = &'a Match>) -> Self {
-        let mut matches: Vec<(Match, usize)> = matches.into_iter().cloned().zip(0..).collect();
-        matches.sort_by_key(|(m, number)| (std::cmp::Reverse(precedence(m)), *number));
-        let only = match &matches[..] {
-            [(m, number)] if *m == Match::default() => Some(*number),
+        let matches: Vec<&Match> = matches.into_iter().collect();
+        let mut router = Router::default();
+        for number in Match::in_order(matches.iter().copied()) {
+            let m = matches[number];
+            let paths = match &m.host {
+                Some(HostMatch::Exact(host)) => router.exact.entry(host.as_bytes().into()).or_default(),
+                Some(HostMatch::Suffix(suffix)) => {
+                    router.longest_suffix = router.longest_suffix.max(suffix.len());
+                    router.suffixes.entry(suffix.as_bytes().into()).or_default()
+                }
+                None => &mut router.any,
+            };
+            paths.push(m, number);
+        }
+        router.only = match &matches[..] {
+            [m] if **m == Match::default() => Some(0),
             _ => None,
         };
-        Router { matches, only }
+        router
     }
 
     /// The number of the route for every request, if it is the same for every one.
@@ -29,55 +64,39 @@ impl Router {
         self.only
     }
 
-    /// The number of the most specific route for a host (without port, in any case) and a path (without query).
-    pub fn find(&self, host: &str, path: &str) -> Option<usize> {
-        let matched = |(m, _): &&(Match, usize)| host_matches(m, host) && path_matches(m, path);
-        self.matches.iter().find(matched).map(|(_, number)| *number)
+    /// The number of the route that takes this request.
+    pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
+        let of_host = || {
+            if self.exact.is_empty() && self.suffixes.is_empty() {
+                return None;
+            }
+            let mut buffer = [0; LONGEST_NAME];
+            let host = buffer.get_mut(..asked.host.len())?;
+            host.copy_from_slice(asked.host.as_bytes());
+            host.make_ascii_lowercase();
+            let exact = self.exact.get(&*host).and_then(|paths| paths.find(asked));
+            exact.or_else(|| self.find_suffix(host, asked))
+        };
+        of_host().or_else(|| self.any.find(asked))
     }
-}
 
-/// The Gateway API's order: an exact host before a wildcard and the longer wildcard first, then an exact path before a
-/// prefix and the longer prefix first.
-fn precedence(m: &Match) -> (u8, usize, u8, usize) {
-    let (host, host_length) = match &m.host {
-        Some(HostMatch::Exact(host)) => (2, host.len()),
-        Some(HostMatch::Suffix(suffix)) => (1, suffix.len()),
-        None => (0, 0),
-    };
-    let (path, path_length) = match &m.path {
-        Some(PathMatch::Exact(path)) => (2, path.len()),
-        Some(PathMatch::Prefix(prefix)) => (1, prefix.len()),
-        None => (0, 0),
-    };
-    (host, host_length, path, path_length)
-}
-
-fn host_matches(m: &Match, host: &str) -> bool {
-    match &m.host {
-        None => true,
-        Some(HostMatch::Exact(exact)) => host.eq_ignore_ascii_case(exact),
-        Some(HostMatch::Suffix(suffix)) => host
-            .len()
-            .checked_sub(suffix.len())
-            .filter(|&label| label > 0)
-            .and_then(|label| host.get(label..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
-    }
-}
-
-fn path_matches(m: &Match, path: &str) -> bool {
-    match &m.path {
-        None => true,
-        Some(PathMatch::Exact(exact)) => path == exact,
-        Some(PathMatch::Prefix(prefix)) => {
-            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// From the longest; at least one label stands for the star.
+    fn find_suffix(&self, host: &[u8], asked: &Asked<'_>) -> Option<usize> {
+        if self.suffixes.is_empty() {
+            return None;
         }
+        let from = host.len().saturating_sub(self.longest_suffix).max(1);
+        let dots = memchr::memchr_iter(b'.', host.get(from..)?);
+        dots.map(|dot| from + dot).find_map(|dot| self.suffixes.get(host.get(dot..)?)?.find(asked))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
+    use crate::config::PathMatch;
 
     fn m(host: &str, path: &str) -> Match {
         Match {
@@ -91,6 +110,7 @@ mod tests {
                 Some(prefix) => Some(PathMatch::Prefix(prefix.trim_end_matches('/').to_owned())),
                 None => Some(PathMatch::Exact(path.to_owned())),
             },
+            ..Match::default()
         }
     }
 
@@ -117,11 +137,12 @@ mod tests {
             ("api.example.com", "/v1/users/7", "api.example.com", "/v1/users*"),
             ("api.example.com", "/v10", "*.example.com", ""),
         ];
+        let headers = HeaderMap::new();
         for seed in 0..20 {
             fastrand::Rng::with_seed(seed).shuffle(&mut routes);
             let router = Router::new(&routes);
             for (host, path, host_match, path_match) in cases {
-                let found = router.find(host, path).map(|number| &routes[number]);
+                let found = router.find(&Asked::get(host, path, &headers)).map(|number| &routes[number]);
                 assert_eq!(found, Some(&m(host_match, path_match)), "{host} {path}");
             }
         }
@@ -129,14 +150,18 @@ mod tests {
 
     #[test]
     fn no_route_is_none() {
-        let router = Router::new(&[m("a.org", "")]);
-        assert_eq!(router.find("b.org", "/"), None);
+        let (router, headers) = (Router::new(&[m("a.org", "")]), HeaderMap::new());
+        assert_eq!(router.find(&Asked::get("b.org", "/", &headers)), None);
+        assert_eq!(router.find(&Asked::get(&"a.".repeat(200), "/", &headers)), None);
         assert_eq!(router.only(), None);
         assert_eq!(Router::new(&[m("", "")]).only(), Some(0));
     }
 
     #[test]
     fn a_prefix_of_slash_is_everything() {
-        assert_eq!(Router::new(&[m("", "/*"), m("x", "")]).find("y", "/any"), Some(0));
+        let headers = HeaderMap::new();
+        let router = Router::new(&[m("", "/*"), m("x", "")]);
+        assert_eq!(router.find(&Asked::get("y", "/any", &headers)), Some(0));
+        assert_eq!(router.find(&Asked::get("y", "*", &headers)), None, "of OPTIONS, it is no path");
     }
 }

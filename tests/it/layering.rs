@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody, and so may what tries all parsers.
-const MAY: [(&str, &[&str]); 18] = [
+const MAY: [(&str, &[&str]); 19] = [
+    ("testing", &["app", "admin", "health", "config"]),
     ("cli", &["app", "admin", "config"]),
     // A program on top of the library, which brings a filter of its own.
     ("cli/demo", &["app", "config", "filter"]),
@@ -13,7 +14,7 @@ const MAY: [(&str, &[&str]); 18] = [
     ("front", &["proxy", "access_log", "metrics", "reason", "terms", "config"]),
     ("proxy", &["pool", "route", "filter", "access_log", "backend", "metrics", "reason", "terms", "config"]),
     ("access_log", &["filter", "reason", "config"]),
-    ("filter", &["pool", "backend", "reason", "terms", "config"]),
+    ("filter", &["pool", "backend", "metrics", "reason", "terms", "config"]),
     ("route", &["config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use super::Files;
 use super::found::Found;
 use super::keys::pool_keys;
+use super::route_keys::{route_keys, written};
 use crate::admin::{Change, Receipt};
-use crate::config::{Action, Config, HostMatch, Listener, Match, PathMatch, Route};
+use crate::config::{Config, Listener, Match};
 use crate::proxy::Filters;
 
 /// A configuration, and what is found of it.
@@ -178,50 +179,6 @@ fn routes(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
         receipt.routes.count(Some(Change::Removed));
         receipt.note(format!("route {}", written(&route.matches)), Change::Removed, Vec::new());
     }
-}
-
-fn route_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
-    let (was, is) = (&old.config.routes[before], &new.config.routes[after]);
-    let differs = [
-        (action_key(is), !same_action((old.config, &was.action), (new.config, &is.action))),
-        ("filters", old.filters.routes[before] != new.filters.routes[after]),
-        ("priority", was.priority != is.priority),
-        ("timeouts", was.timeouts != is.timeouts),
-    ];
-    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
-}
-
-fn action_key(route: &Route) -> &'static str {
-    match route.action {
-        Action::Pool(_) => "pool",
-        Action::Respond(_) => "respond",
-    }
-}
-
-/// The same pool by its name: its number may be another.
-fn same_action((old, before): (&Config, &Action), (new, after): (&Config, &Action)) -> bool {
-    match (before, after) {
-        (Action::Pool(before), Action::Pool(after)) => {
-            let name = |config: &Config, number: usize| config.pools.get(number).map(|pool| pool.name.clone());
-            name(old, *before) == name(new, *after)
-        }
-        _ => before == after,
-    }
-}
-
-/// `api.example.com/v1*`, `*.example.com`, `everything else`
-fn written(matches: &Match) -> String {
-    let host = match &matches.host {
-        Some(HostMatch::Exact(host)) => host.clone(),
-        Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
-        None => String::new(),
-    };
-    let path = match &matches.path {
-        Some(PathMatch::Exact(path)) => path.clone(),
-        Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
-        None => String::new(),
-    };
-    if host.is_empty() && path.is_empty() { "everything else".to_owned() } else { host + &path }
 }
 
 /// Those of pingora's keys that we read ourselves, whenever they are needed.

@@ -7,6 +7,7 @@
 mod difference;
 mod found;
 mod keys;
+mod route_keys;
 
 use std::sync::Arc;
 

@@ -33,7 +33,7 @@ use crate::pool::SavedPool;
 
 pub(super) use predecessor::{HandOver, How, hand_over};
 pub(super) use program::Program;
-pub(super) use successor::Inheritance;
+pub(super) use successor::{Inheritance, Succession};
 
 /// Of these messages. What is added to one and may be ignored does not change it.
 const VERSION: u32 = 1;

@@ -11,7 +11,8 @@ use super::super::read_balance::BUILT_IN;
 use super::super::reader::Sink;
 use super::super::{
     Admin, Backend, Balance, Config, Ejection, ForwardedHeaders, GrpcProbe, HealthCheck, Http2, LeastTime, Limits,
-    Percent, Probe, Queue, Retry, Source, Sticky, TableSize, Timeouts, Transport, WhenUnavailable, Zone, read, yaml,
+    Mirror, Percent, Probe, Queue, Retry, Source, Sticky, TableSize, Timeouts, Transport, WhenUnavailable, Zone, read,
+    yaml,
 };
 
 pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
@@ -114,6 +115,13 @@ fn what_full_yaml_has_behind_a_hash_is_the_default_where_there_is_one() {
     let pool = &config.pools[0];
     assert_eq!(pool.queue, Some(Queue::default()));
     assert_eq!(pool.zone.as_ref().map(|zone| zone.minimum), Some(Zone::MINIMUM));
+    let mirror = Mirror {
+        pool: 0,
+        percent: Percent(100),
+        max_in_flight: Mirror::MAX_IN_FLIGHT,
+        max_body_size: Mirror::MAX_BODY_SIZE,
+    };
+    assert_eq!(config.routes[0].mirror, Some(mirror));
     assert_eq!(pool.sticky.as_ref().map(|sticky| sticky.drain_grace), Some(Sticky::DRAIN_GRACE));
 }
 

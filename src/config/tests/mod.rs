@@ -16,6 +16,8 @@ mod listeners;
 mod overload;
 mod policies;
 mod pools;
+mod route_actions;
+mod route_matches;
 mod routes;
 mod server;
 mod surroundings;

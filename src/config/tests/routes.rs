@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Action, HostMatch, Match, PathMatch, Priority, Respond, Route, RouteTimeouts};
+use super::super::{Action, HostMatch, Match, PathMatch, Priority, Respond, Rewrite, Route, RouteTimeouts};
 use super::{at, parsed, refuses, with};
 
 #[test]
@@ -40,7 +40,8 @@ routes:
             r"8:5: routes[1]: has the same match as routes[0] (line 7)",
             r"8:13: routes[1].pool: unknown pool 'zzzzz', there are 'web', 'api'",
             r"9:37: routes[2].respond: cannot stand beside 'pool': a route does one or the other",
-            r"10:5: routes[3]: needs 'pool' or 'respond'",
+            r"10:5: routes[3]: needs 'pool', 'split', 'redirect' or 'respond'",
+            r"10:21: routes[3].match.path: must be a path that starts with '/', got 'x'",
             r"10:30: routes[3].match.host: must be a host name, got 'a.*.b' (a '*' stands only in front, like *.example.com)",
             r"11:37: routes[4].match.path_prefix: cannot stand beside 'path': a match has one or the other",
             r"12:21: routes[5].match.host: must be a host name, got 'A.example.com:80' (without a port)",
@@ -106,6 +107,8 @@ fn without_routes_everything_goes_to_the_one_pool() {
     let route = Route {
         matches: Match::default(),
         action: Action::Pool(0),
+        rewrite: Rewrite::default(),
+        mirror: None,
         filters: vec![],
         priority: Priority::Normal,
         timeouts: RouteTimeouts::default(),
@@ -129,7 +132,7 @@ fn a_route_has_times_of_its_own() {
         ),
         &[
             "5:35: routes[0].timeouts.connect: unknown key; allowed here: read, request or tunnel; the others are the pool's",
-            "5:88: routes[1].timeouts: does nothing beside 'respond', which waits for nobody",
+            "5:88: routes[1].timeouts: does nothing in a route that answers itself, and asks no pool",
         ],
     );
 }

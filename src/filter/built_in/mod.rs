@@ -1,7 +1,10 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
 mod basic_auth;
+mod buffer;
+mod compress;
 mod cors;
+mod error_pages;
 mod forward_auth;
 mod identity;
 mod ip;
@@ -20,12 +23,26 @@ pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 /// All of them, by name.
 pub(crate) const ALL: &[(&str, Make)] = &[
     ("basic_auth", |options| made(basic_auth::BasicAuth::new(options))),
+    ("buffer", |options| made(buffer::Buffer::new(options))),
+    ("compress", |options| made(compress::Compress::new(options))),
     ("cors", |options| made(cors::Cors::new(options))),
+    ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
     ("forward_auth", |options| made(forward_auth::ForwardAuth::new(options))),
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
     ("jwt", |options| made(jwt::Jwt::new(options))),
+    ("script", script),
 ];
+
+#[cfg(feature = "script")]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    made(super::script::Script::new(options))
+}
+
+#[cfg(not(feature = "script"))]
+fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
+    Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
+}
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))

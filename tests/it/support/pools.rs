@@ -30,6 +30,14 @@ pub fn pool_of(backends: &[(SocketAddr, &str)], more: &str) -> String {
     text
 }
 
+/// A `pools:` section with a pool of each of these names, with this one backend.
+pub fn pools(list: &[(&str, SocketAddr)]) -> String {
+    let one = |(name, address): &(&str, SocketAddr)| {
+        format!("  {name}:\n    backends: [\"{address}\"]\n    health_check: off\n    ejection: off\n")
+    };
+    list.iter().map(one).fold("pools:\n".to_owned(), |all, one| all + &one)
+}
+
 /// A process with a pool for each of these algorithms, all with the same backends and other keys. The requests below `/NAME`
 /// go to the pool of the algorithm of that name.
 #[track_caller]

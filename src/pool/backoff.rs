@@ -7,7 +7,7 @@ use crate::config::Backoff;
 impl Backoff {
     /// How long to wait after so many attempts, 1 or more: at random up to a bound that doubles, so that those who failed
     /// together do not come back together.
-    pub(super) fn after(self, attempts: usize) -> Duration {
+    pub fn after(self, attempts: usize) -> Duration {
         let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         let most = self.base.saturating_mul(2_u32.saturating_pow(doublings)).min(self.max);
         most.mul_f64(fastrand::f64())

@@ -1,0 +1,86 @@
+//! The keys of a route, of which none is forgotten, and a match in one line.
+
+use super::difference::Side;
+use crate::config::{Action, HostMatch, Match, Mirror, PathMatch, Route, Share, Split, ValueMatch, looks_secret};
+
+/// The keys by which two routes of one match differ.
+pub(super) fn route_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
+    let same_filters = old.filters.routes[before] == new.filters.routes[after];
+    let ((old, before), (new, after)) = ((old.config, before), (new.config, after));
+    let before = &old.routes[before];
+    // Without `..`: whoever adds a key is reminded to list it.
+    let Route { matches: _, action, rewrite, mirror, filters: _, priority, timeouts, at: _ } = &new.routes[after];
+    // The same pool by its name: its number may be another.
+    let number = |pool: usize| {
+        let name = old.pools.get(pool).map(|pool| pool.name.as_str());
+        new.pools.iter().position(|pool| Some(pool.name.as_str()) == name).unwrap_or(usize::MAX)
+    };
+    let was = before.mirror.map(|mirror| Mirror { pool: number(mirror.pool), ..mirror });
+    let differs = [
+        (action_key(action), renumbered(&before.action, number) != *action),
+        ("rewrite", before.rewrite != *rewrite),
+        ("mirror", was != *mirror),
+        ("filters", !same_filters),
+        ("priority", before.priority != *priority),
+        ("timeouts", before.timeouts != *timeouts),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn action_key(action: &Action) -> &'static str {
+    match action {
+        Action::Pool(_) => "pool",
+        Action::Split(_) => "split",
+        Action::Redirect(_) => "redirect",
+        Action::Respond(_) => "respond",
+    }
+}
+
+fn renumbered(action: &Action, number: impl Fn(usize) -> usize) -> Action {
+    match action {
+        Action::Pool(pool) => Action::Pool(number(*pool)),
+        Action::Split(Split { by, shares }) => {
+            let shares = shares.iter().map(|share| Share { pool: number(share.pool), ..*share }).collect();
+            Action::Split(Split { by: by.clone(), shares })
+        }
+        Action::Redirect(_) | Action::Respond(_) => action.clone(),
+    }
+}
+
+/// `api.example.com/v1/*`, `GET,HEAD *.example.com header x-canary=1`, `everything else`
+pub(super) fn written(matches: &Match) -> String {
+    let Match { host, path, methods, headers, query, cookies, client } = matches;
+    let host = match host {
+        Some(HostMatch::Exact(host)) => host.clone(),
+        Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
+        None => String::new(),
+    };
+    let path = match path {
+        Some(PathMatch::Exact(path)) => path.clone(),
+        Some(PathMatch::Regex(regex)) => format!("~{}", regex.as_str()),
+        Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
+        None => String::new(),
+    };
+    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    let networks: Vec<String> = client.iter().map(ToString::to_string).collect();
+    let mut words = vec![methods.join(","), host + &path];
+    for (what, pairs) in [("header", headers), ("query", query), ("cookie", cookies)] {
+        words.extend(pairs.iter().map(|(name, value)| format!("{what} {}", pair(name, value))));
+    }
+    if !networks.is_empty() {
+        words.push(format!("client {}", networks.join(",")));
+    }
+    words.retain(|word| !word.is_empty());
+    if words.is_empty() { "everything else".to_owned() } else { words.join(" ") }
+}
+
+fn pair(name: &str, value: &ValueMatch) -> String {
+    match value {
+        // It may be what only those know who may come in.
+        ValueMatch::Exact(_) if looks_secret(name) || matches!(name, "authorization" | "cookie") => format!("{name}=…"),
+        ValueMatch::Exact(text) => format!("{name}={text}"),
+        ValueMatch::Regex(regex) => format!("{name}~{}", regex.as_str()),
+        ValueMatch::Present => name.to_owned(),
+        ValueMatch::Absent => format!("no {name}"),
+    }
+}

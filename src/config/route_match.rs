@@ -1,0 +1,92 @@
+//! What a request must be to take a route, and which of two matches comes first.
+
+use std::cmp::Reverse;
+
+use http::Method;
+use ipnet::IpNet;
+
+use super::Regex;
+
+/// What a request must be to take a route: all of it. What is absent matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// The host, without a port, in lower case.
+    pub host: Option<HostMatch>,
+    /// The path, without the query.
+    pub path: Option<PathMatch>,
+    /// One of these methods, in the order of their names; if it is empty, any.
+    pub methods: Vec<Method>,
+    /// Headers, by their names in lower case, in the order of those.
+    pub headers: Vec<(String, ValueMatch)>,
+    /// Parameters of the query, by their decoded names, in the order of those.
+    pub query: Vec<(String, ValueMatch)>,
+    /// Cookies, in the order of their names.
+    pub cookies: Vec<(String, ValueMatch)>,
+    /// The client is in one of these networks; if it is empty, anywhere.
+    pub client: Vec<IpNet>,
+}
+
+/// A match on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostMatch {
+    /// `api.example.com`
+    Exact(String),
+    /// `*.example.com`, kept without the star: `.example.com`. One label or more in its place.
+    Suffix(String),
+}
+
+/// A match on the path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// `path: /health`
+    Exact(String),
+    /// `path_regex: ^/users/[0-9]+$`, which may match anywhere in the path.
+    Regex(Regex),
+    /// `path_prefix: /v1` matches `/v1` and `/v1/x`, not `/v10`. Kept without a trailing slash.
+    Prefix(String),
+}
+
+/// A match on what may be there once, several times or not at all: it holds if it holds for one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ValueMatch {
+    /// `x: "1"`
+    Exact(String),
+    /// `x: { regex: … }`, which may match anywhere in the value.
+    Regex(Regex),
+    /// `x: { present: true }`
+    Present,
+    /// `x: { present: false }`
+    Absent,
+}
+
+/// The place of a match among others: the greatest is asked first.
+pub type Precedence = (u8, usize, u8, usize, bool, usize, usize, usize, Option<u8>);
+
+impl Match {
+    /// Its place among others, by the Gateway API's rules: an exact host before a wildcard, the longer wildcard before the
+    /// shorter; then an exact path, a regular expression, the longer prefix; then methods, the number of headers and of query
+    /// parameters. Beyond these rules: of regular expressions the longer, cookies, and the narrower network of the client.
+    pub fn precedence(&self) -> Precedence {
+        let (host, host_length) = match &self.host {
+            Some(HostMatch::Exact(host)) => (2, host.len()),
+            Some(HostMatch::Suffix(suffix)) => (1, suffix.len()),
+            None => (0, 0),
+        };
+        let (path, path_length) = match &self.path {
+            Some(PathMatch::Exact(path)) => (3, path.len()),
+            Some(PathMatch::Regex(regex)) => (2, regex.as_str().len()),
+            Some(PathMatch::Prefix(prefix)) => (1, prefix.len()),
+            None => (0, 0),
+        };
+        let widest = self.client.iter().map(|net| net.prefix_len() + if net.addr().is_ipv4() { 96 } else { 0 }).min();
+        let (headers, query, cookies) = (self.headers.len(), self.query.len(), self.cookies.len());
+        (host, host_length, path, path_length, !self.methods.is_empty(), headers, query, cookies, widest)
+    }
+
+    /// The order in which these are asked, as places in the list; those of the same precedence in the order of the list.
+    pub fn in_order<'a>(matches: impl IntoIterator<Item = &'a Match>) -> Vec<usize> {
+        let mut places: Vec<_> = matches.into_iter().map(Match::precedence).zip(0..).collect();
+        places.sort_by_key(|(precedence, place)| (Reverse(*precedence), *place));
+        places.into_iter().map(|(_, place)| place).collect()
+    }
+}
