@@ -58,16 +58,10 @@ impl Identity {
     /// None: both are well-formed.
     pub(super) fn tell_again(&self, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         let Some(Told(told)) = ctx.extensions.get::<Told>() else { return Ok(()) };
-        for name in self
-            .0
-            .iter()
-            .filter(|name| !told.is_empty() && !request.headers.contains_key(*name))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            for (_, value) in told.iter().filter(|(one, _)| *one == name) {
-                request.append_header(name.clone(), value.clone())?;
-            }
+        let ours = told.iter().filter(|(name, _)| self.0.contains(name));
+        let gone: Vec<_> = ours.filter(|(name, _)| !request.headers.contains_key(name)).collect();
+        for (name, value) in gone {
+            request.append_header(name.clone(), value.clone())?;
         }
         Ok(())
     }

@@ -44,6 +44,13 @@ fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
     Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
 }
 
+/// What clients send to say who they are, and what stands in the files that it is compared with.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(data: &[u8]) {
+    basic_auth::fuzz(data);
+    jwt::fuzz(data);
+}
+
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {
     Ok(Arc::new(filter?))
 }

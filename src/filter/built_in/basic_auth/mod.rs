@@ -160,6 +160,19 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     Some((name, decoded.get(colon + 1..)?.to_vec()))
 }
 
+/// The header, and a file.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(data) {
+        headers.insert(AUTHORIZATION, value);
+    }
+    if let Some((name, _)) = credentials(&headers) {
+        assert!(!name.contains(':'));
+    }
+    let _ = std::str::from_utf8(data).map(users::of_file);
+}
+
 #[async_trait]
 impl Filter for BasicAuth {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {

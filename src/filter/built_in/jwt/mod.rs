@@ -108,9 +108,6 @@ impl Jwt {
     }
 
     fn let_in(&self, request: &mut RequestHeader, ctx: &mut Ctx, claims: &Claims) -> Result<bool> {
-        if !self.forward {
-            self.from.remove(request)?;
-        }
         for (claim, header) in &self.told {
             if let Some(value) = claims::find(claims, claim).and_then(claims::told) {
                 self.identity.tell(request, ctx, header, value)?;
@@ -138,11 +135,27 @@ impl Jwt {
     }
 }
 
+/// A token, and a set of keys.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(data: &[u8]) {
+    let _ = KeySet::parse(data);
+    let (Ok(text), Ok(keys)) = (std::str::from_utf8(data), KeySet::secret(&[7; 32])) else { return };
+    let all = [&algorithm::Algorithm::ASYMMETRIC[..], &[algorithm::Algorithm::HS256]].concat();
+    let demands = Demands { algorithms: all, issuers: Vec::new(), audiences: Vec::new(), leeway: 0.0 };
+    let token = text.strip_prefix("Bearer ").unwrap_or(text);
+    assert!(token::open(token, &keys, &demands, 0.0).is_err(), "somebody has guessed the secret");
+}
+
 #[async_trait]
 impl Filter for Jwt {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         self.identity.strip(session.req_header_mut(), ctx);
-        match self.check(session.req_header()).await {
+        let checked = self.check(session.req_header()).await;
+        if !self.forward {
+            // Also where it is refused: what is in the query goes into the log.
+            self.from.remove(session.req_header_mut())?;
+        }
+        match checked {
             Ok(claims) => self.let_in(session.req_header_mut(), ctx, &claims),
             Err(refusal) => self.answer(refusal)?.send(session, ctx).await,
         }
