@@ -66,7 +66,7 @@ def build(names, profile):
     targets = []
     if "evenkeel" in names:
         targets += ["--bin", "evenkeel"]
-    for example in ("minimal", "load", "mirror", "origin", "traffic"):
+    for example in ("minimal", "load", "mirror", "nothing", "origin", "traffic"):
         if example in names:
             targets += ["--example", example]
     if not targets:
@@ -347,7 +347,7 @@ def minimal(stage, _, port, origins):
     return [program, *(f"127.0.0.1:{each}" for each in (port, *origins))]
 
 
-def evenkeel(stage, name, port, origins, routes="[{ pool: web }]", **pool):
+def evenkeel(stage, name, port, origins, routes="[{ pool: web }]", binary="evenkeel", **pool):
     admin = next(each for each in free_ports(2) if each != port)
     backends = ", ".join(f"127.0.0.1:{origin}" for origin in origins)
     keys = "".join(f"\n    {key}: {value}" for key, value in pool.items())
@@ -360,7 +360,7 @@ pools:
 routes: {routes}
 admin: {{ address: 127.0.0.1:{admin} }}
 """
-    return [os.path.join(stage.binaries, "evenkeel"), "-c", stage.write(f"{name}.yaml", config)]
+    return [os.path.join(stage.binaries, binary), "-c", stage.write(f"{name}.yaml", config)]
 
 
 CONTESTANTS = {"evenkeel": evenkeel, "minimal": minimal, "nginx": nginx, "haproxy": haproxy}

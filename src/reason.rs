@@ -17,7 +17,7 @@ pub enum Reason {
     MethodNotAllowed,
     /// 408: the client paused too long within its request.
     ClientTimeout,
-    /// 413: the body is larger than `limits.max_body_size`.
+    /// 413: the body is larger than `limits.max_body_size`, or a `body_limit`.
     BodyTooLarge,
     /// 414: the target is longer than `limits.max_uri_size`.
     UriTooLong,

@@ -81,7 +81,7 @@ pub use route_match::{HostMatch, Match, PathMatch, Precedence, ValueMatch};
 pub(crate) use text::{looks_secret, nearest};
 pub use timeouts::{RouteTimeouts, Timeouts};
 pub use transport::{BackendTls, ClientCertificate, Http2, Protocol, ProxyProtocol, Transport};
-pub use typed::{Networks, Period, Size};
+pub use typed::{Networks, Parts, Period, Size};
 pub(crate) use units::duration;
 
 /// A whole, valid configuration.

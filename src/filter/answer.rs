@@ -1,5 +1,7 @@
 //! An answer of our own, in place of a backend's: a text, or a refusal with its reason.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -7,6 +9,7 @@ use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::{Ctx, Hook, call};
 use crate::reason::Reason;
@@ -14,6 +17,9 @@ use crate::terms::tell_strict_transport;
 
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
 const REASON_HEADER: &str = "X-Evenkeel-Reason";
+
+/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
+pub(crate) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 
 /// In seconds, one of them at random: those who were sent away at once are not to come back at once.
 const SOON: [&str; 3] = ["1", "2", "3"];
@@ -126,29 +132,37 @@ impl Answer {
     /// That the client has gone, or what a filter says of it.
     pub async fn send(mut self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         if let Some(reason) = self.refusal {
+            session.set_total_drain_timeout(Some(DRAIN_REFUSED));
             ctx.refuse(reason, self.header.status.as_u16());
             if call::is_call(session.req_header()) {
                 self.become_call(session)?;
             }
         }
         tell_strict_transport(&mut self.header)?;
+        // For the filters, of which some leave alone what is short; what they make of it is told anew below.
+        self.tell_length(session, self.body.len())?;
         if let Some(chain) = ctx.filters(Hook::Response) {
             chain.response_filter(session, &mut self.header, ctx).await?;
         }
-        let mut body = (self.has_body() && session.req_header().method != Method::HEAD).then_some(self.body.clone());
+        let mut body = self.has_body().then_some(std::mem::take(&mut self.body));
         if body.is_some()
             && let Some(chain) = ctx.filters(Hook::ResponseBody)
         {
             chain.response_body_filter(session, &mut body, true, ctx)?;
         }
-        let body = body.filter(|body| !body.is_empty());
         // The whole of it is here: no chunks, whatever a filter has prepared for.
         self.header.remove_header(&TRANSFER_ENCODING);
-        self.tell_length(session, body.as_ref())?;
+        self.tell_length(session, body.as_ref().map_or(0, Bytes::len))?;
+        let sent = session.req_header().method != Method::HEAD;
+        let body = body.filter(|body| sent && !body.is_empty());
         // As tasks: a header that is written by itself does not end its stream, and what follows would be no trailers.
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];
         tasks.extend(body.map(|body| HttpTask::Body(Some(body), true)));
         session.write_response_tasks(tasks).await?;
+        if self.refusal.is_some() && session.req_header().version == Version::HTTP_2 {
+            // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
+            let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
+        }
         Ok(true)
     }
 
@@ -157,13 +171,11 @@ impl Answer {
         self.header.status != StatusCode::NO_CONTENT && self.header.status != StatusCode::NOT_MODIFIED
     }
 
-    fn tell_length(&mut self, session: &Session, body: Option<&Bytes>) -> Result<()> {
-        let head = session.req_header().method == Method::HEAD;
+    fn tell_length(&mut self, session: &Session, length: usize) -> Result<()> {
         let call = self.header.headers.contains_key("grpc-status") && session.req_header().version == Version::HTTP_2;
         if !self.has_body() || call {
             return Ok(());
         }
-        let length = if head { self.body.len() } else { body.map_or(0, Bytes::len) };
         self.header.insert_header(CONTENT_LENGTH, length)
     }
 

@@ -1,11 +1,9 @@
 //! What filters say of the choice of a backend.
 
-use std::borrow::Cow;
-
 use pingora_core::protocols::l4::socket::SocketAddr;
 
 use crate::backend::BackendState;
-use crate::pool::Pick;
+use crate::pool::{Pick, Pool};
 
 /// What filters say of the choice of a backend, see [`Filter::pick`](super::Filter::pick). Whatever they say, only a backend that
 /// is admitted is picked.
@@ -22,12 +20,11 @@ impl Choice {
         Pick { key: self.key.as_deref().unwrap_or(pick.key), preferred: self.preferred.as_ref(), ..pick }
     }
 
-    /// Those to be avoided, and these.
-    pub(crate) fn avoided_beside<'a>(&self, tried: &'a [SocketAddr]) -> Cow<'a, [SocketAddr]> {
-        match &self.avoided[..] {
-            [] => Cow::Borrowed(tried),
-            avoided => Cow::Owned([avoided, tried].concat()),
-        }
+    /// Those to be avoided, and these; `None` if nobody is to be, or nobody else is left. That is asked ahead of picking: a pick that
+    /// fails would take a round of everybody's turns with it, so that the next went to the same one each time.
+    pub(crate) fn avoided_in(&self, pool: &Pool, tried: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+        let all = (!self.avoided.is_empty()).then(|| [&self.avoided[..], tried].concat())?;
+        pool.has_other_than(&all).then_some(all)
     }
 
     /// Hash this in place of the pool's `key`, where the pool's algorithm hashes. An empty one is none.

@@ -192,6 +192,21 @@ impl Ctx {
         &self.request_id
     }
 
+    /// Have it known by another id: to the backend, in the log, and to the filters after this one.
+    pub fn set_request_id(&mut self, id: RequestId) {
+        self.request_id = id;
+    }
+
+    /// Whether the peer is one of `trusted_proxies`, so that what it says of the client and of the request is believed.
+    pub fn is_from_trusted_proxy(&self) -> bool {
+        self.trusted
+    }
+
+    /// Bytes of its body that have come from the client so far, as it sent them.
+    pub fn body_received(&self) -> u64 {
+        self.body_received
+    }
+
     /// The pool that its route leads to.
     pub fn pool(&self) -> Option<&Arc<Pool>> {
         self.pool.as_ref()

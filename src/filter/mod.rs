@@ -27,6 +27,8 @@ mod choice;
 mod client;
 mod ctx;
 mod hook;
+mod host;
+pub(crate) mod key;
 mod request_id;
 #[cfg(feature = "script")]
 mod script;
@@ -43,6 +45,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
+pub(crate) use answer::DRAIN_REFUSED;
 pub(crate) use built_in::ALL as BUILT_IN;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use built_in::fuzz;
@@ -52,6 +55,7 @@ pub use chains::Chains;
 pub use choice::Choice;
 pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
+pub(crate) use host::{authority, host_of};
 pub use request_id::RequestId;
 
 /// A filter has failed, and has said so in the log.
@@ -86,7 +90,7 @@ pub trait Filter: Send + Sync + 'static {
     }
 
     /// A piece of the request's body is on its way to the backend; the last has `end_of_stream`, and may be `None`. `None` in
-    /// place of any other means that nothing of it is passed on. Called for all pieces again if a further attempt is given them:
+    /// place of any other means that nothing of it is passed on. What comes through a tunnel, as of a WebSocket, passes it, too. Called for all pieces again if a further attempt is given them:
     /// [`Attempt::number`] tells.
     async fn request_body_filter(
         &self,

@@ -63,7 +63,7 @@ pub use transport::Transport;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use trouble::retry_after_at;
 pub use trouble::{Broken, Trouble, retry_after, stale};
-pub(crate) use trouble::{NOT_HTTP2, ended_by_backend, response_started};
+pub(crate) use trouble::{NOT_HTTP2, ended_by_backend, is_tunnel, response_started};
 pub use watchdog::Overdue;
 
 /// A set of backends, and how to choose among them.

@@ -42,6 +42,12 @@ pub(crate) fn response_started(session: &Session) -> bool {
     session.response_written().is_some_and(|response| begins(response.status))
 }
 
+/// Whether it has become a tunnel: what passes through a WebSocket is no body. To have asked for one is not enough, since what then
+/// comes may be one all the same.
+pub(crate) fn is_tunnel(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| response.status == StatusCode::SWITCHING_PROTOCOLS)
+}
+
 /// Whether the backend has reset the stream or closed the connection, in HTTP/2.
 pub(crate) fn ended_by_backend(error: &Error) -> bool {
     let h2 = (error.etype == ErrorType::H2Error).then(|| error.root_cause().downcast_ref::<h2::Error>()).flatten();

@@ -11,10 +11,9 @@ use pingora_proxy::Session;
 
 use super::connection;
 use super::exchange::{Exchange, has_left, presented};
-use super::key;
 use crate::backend::Lease;
 use crate::config::{Protocol, Timeouts};
-use crate::filter::Attempt;
+use crate::filter::{Attempt, key};
 use crate::pool::{Pick, Pool, Unavailable};
 use crate::reason::Reason;
 
@@ -134,14 +133,14 @@ impl Exchange {
         let again = !self.ctx.failed.is_empty();
         let pick = Pick { key: key.as_bytes(), cookie, tried: &self.ctx.tried, again, ..self.pick() };
         let deadline = self.deadline(pool);
-        if choice.avoided.is_empty() {
-            return pool.acquire_or_wait(&choice.of(pick), deadline).await;
+        if let Some(tried) = choice.avoided_in(pool, pick.tried) {
+            match pool.acquire_or_wait(&Pick { tried: &tried, ..choice.of(pick) }, deadline).await {
+                // The one that was left has gone meanwhile.
+                Err(Unavailable::AllTried) => {}
+                decided => return decided,
+            }
         }
-        let tried = choice.avoided_beside(pick.tried);
-        match pool.acquire_or_wait(&Pick { tried: &tried, ..choice.of(pick) }, deadline).await {
-            Err(Unavailable::AllTried) => pool.acquire_or_wait(&choice.of(pick), deadline).await,
-            decided => decided,
-        }
+        pool.acquire_or_wait(&choice.of(pick), deadline).await
     }
 
     /// A lease for a further attempt, if a backend has room at once.
@@ -149,8 +148,8 @@ impl Exchange {
         let choice = self.choose(session);
         let key = key::of(pool.key(), session.req_header(), self.ctx.client);
         let pick = Pick { key: key.as_bytes(), tried: &self.ctx.tried, again: true, ..self.pick() };
-        let tried = choice.avoided_beside(pick.tried);
-        pool.acquire(&Pick { tried: &tried, ..choice.of(pick) }).or_else(|_| pool.acquire(&choice.of(pick))).ok()
+        let avoided = choice.avoided_in(pool, pick.tried);
+        pool.acquire(&Pick { tried: avoided.as_deref().unwrap_or(pick.tried), ..choice.of(pick) }).ok()
     }
 
     fn pick(&self) -> Pick<'_> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use pingora::http::RequestHeader;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::key;
 use crate::config::{KeySource, Timeouts};
+use crate::filter::key;
 use crate::pool::Pool;
 
 /// One pool of a route.

@@ -20,16 +20,13 @@ use super::generation::{Action, Generation, Route};
 use super::leg::Role;
 use super::mirror::Copy;
 use super::upgrade::Upgrade;
-use super::{deadline, failure, forwarded, key, request, rewrite};
+use super::{deadline, failure, forwarded, rewrite};
 use crate::access_log::Entry;
 use crate::backend::{Lease, Outcome};
-use crate::filter::{self, Answer, Ctx};
-use crate::pool::{Permit, Stickiness};
+use crate::filter::{self, Answer, Ctx, key};
+use crate::pool::{Permit, Stickiness, is_tunnel};
 use crate::reason::Reason;
 use crate::route::Asked;
-
-/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
-pub(super) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
 
 /// A request under way: the generation that it began in, its route there, and its context.
 pub struct Exchange {
@@ -115,14 +112,14 @@ impl Exchange {
     /// # Errors
     /// That the backend was removed, or that the body is too large.
     #[inline]
-    pub(super) fn take_in(&mut self, body: &Bytes) -> Result<()> {
+    pub(super) fn take_in(&mut self, session: &Session, body: &Bytes) -> Result<()> {
         self.still_served()?;
         // A further attempt is given all of it again.
         let given = &mut self.ctx.attempt.body;
         *given += body.len() as u64;
         self.ctx.body_received = self.ctx.body_received.max(*given);
         match self.generation.limits.max_body_size {
-            Some(limit) if self.ctx.body_received > limit => {
+            Some(limit) if self.ctx.body_received > limit && !is_tunnel(session) => {
                 Error::e_explain(ErrorType::HTTPStatus(413), "body larger than limits.max_body_size")
             }
             _ => Ok(()),
@@ -156,12 +153,13 @@ impl Exchange {
     /// What routes are asked about it.
     fn asked<'a>(&self, header: &'a RequestHeader) -> Asked<'a> {
         Asked {
-            host: request::authority(header).map(request::host_of).unwrap_or_default(),
+            host: filter::authority(header).map(filter::host_of).unwrap_or_default(),
             path: header.uri.path(),
             query: header.uri.query(),
             method: &header.method,
             headers: &header.headers,
-            client: self.ctx.client,
+            // An IPv4 address in the form of IPv6, as on a socket for both, is the IPv4 address.
+            client: self.ctx.client.map(|client| client.to_canonical()),
         }
     }
 
@@ -209,7 +207,6 @@ impl Exchange {
             // Whoever has sent that may mean anything by what comes after it.
             session.set_keepalive(None);
         }
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         self.ctx.refuse(reason, reason.status());
         self.answer(session, reason.status(), reason).await?;
         Ok(true)

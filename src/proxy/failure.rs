@@ -1,16 +1,14 @@
 //! Errors into answers, in one place: which [`Reason`] an error is, and what the client is told.
 
-use http::Version;
 use log::{debug, warn};
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
-use tokio::time::timeout;
 
 use super::connection;
-use super::exchange::{DRAIN_REFUSED, Exchange};
+use super::exchange::Exchange;
 use crate::backend::Failure;
-use crate::filter::{Answer, FILTER_FAILED};
+use crate::filter::{Answer, DRAIN_REFUSED, FILTER_FAILED};
 use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
@@ -137,10 +135,6 @@ impl Exchange {
         if told.is_err() && !response_started(session) && self.ctx.chain.take().is_some() {
             // A filter that has failed, perhaps because of which it is refused, fails again.
             told = Answer::refusal_with(status, reason)?.send(session, &mut self.ctx).await;
-        }
-        if session.req_header().version == Version::HTTP_2 {
-            // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
-            let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
         }
         told.map(|_| session.response_written().map_or(status, |response| response.status.as_u16()))
     }

@@ -12,9 +12,9 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora_core::{ErrorType, OrErr, Result};
 
-use super::{request, rfc7239};
+use super::rfc7239;
 use crate::config::{ForwardedHeaders, Told};
-use crate::filter::{Ctx, RequestId};
+use crate::filter::{Ctx, RequestId, authority};
 use crate::terms::ClientCertificate;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,9 +23,6 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const REQUEST_ID: &str = "x-request-id";
-
-/// Longer ids than that are replaced by our own: they go into every log line.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Note in `ctx` who the client is.
 pub(super) fn identify(
@@ -47,7 +44,7 @@ pub(super) fn identify(
             false => client_behind(headers, believed),
         };
         ctx.client = behind.or(peer);
-        if let Some(given) = given_request_id(headers) {
+        if let Some(given) = RequestId::given(headers, REQUEST_ID) {
             ctx.request_id = given;
             return;
         }
@@ -98,12 +95,6 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     address.or_else(with_port).map(|a: IpAddr| a.to_canonical())
 }
 
-fn given_request_id(headers: &HeaderMap) -> Option<RequestId> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let fits = !id.is_empty() && id.len() <= MAX_REQUEST_ID;
-    fits.then(|| RequestId::Given(id.into()))
-}
-
 /// What is known of a connection and of what came on it.
 pub(super) struct Received<'a> {
     pub(super) peer: Option<IpAddr>,
@@ -134,11 +125,7 @@ pub(super) fn tell(
     {
         request.insert_header(Bytes::from_static(b"X-Real-IP"), client.to_string())?;
     }
-    let id = match &ctx.request_id {
-        RequestId::Own(id) => HeaderValue::from_bytes(id),
-        RequestId::Given(id) => HeaderValue::from_str(id),
-    };
-    if let Ok(id) = id {
+    if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
         request.insert_header(Bytes::from_static(b"X-Request-Id"), id)?;
     }
     tell_certificate(request, ctx)
@@ -181,7 +168,7 @@ fn tell_x_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<
 
 /// The port that the client asked for.
 fn port(received: &Received<'_>) -> HeaderValue {
-    let authority = request::authority(received.header).unwrap_or_default();
+    let authority = authority(received.header).unwrap_or_default();
     let written = authority.rsplit_once(':').map(|(_, port)| port).and_then(|port| port.parse::<u16>().ok());
     HeaderValue::from(written.unwrap_or(if received.tls { 443 } else { 80 }))
 }
@@ -201,7 +188,7 @@ fn tell_forwarded(request: &mut RequestHeader, ctx: &Ctx, received: &Received<'_
         }
     }
     let peer = received.peer.map(|peer| peer.to_canonical());
-    value.push_str(&rfc7239::element(peer, request::authority(received.header), received.scheme()));
+    value.push_str(&rfc7239::element(peer, authority(received.header), received.scheme()));
     request.insert_header(FORWARDED, value)?;
     Ok(())
 }

@@ -7,7 +7,8 @@ use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{deadline, forwarded, key, path, request, response, rfc7239, target};
+use super::{deadline, forwarded, path, request, response, rfc7239, target};
+use crate::filter::{host_of, key};
 use crate::pool::retry_after_at;
 
 /// A path.
@@ -86,7 +87,7 @@ pub(crate) fn codings(data: &[u8]) {
 
 /// The host of an authority.
 pub(crate) fn host(authority: &str) -> &str {
-    request::host_of(authority)
+    host_of(authority)
 }
 
 fn with(name: &'static str, data: &[u8]) -> Option<RequestHeader> {

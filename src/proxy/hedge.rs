@@ -23,7 +23,7 @@ use super::leg::{Fate, Leg, LegFailure};
 use super::race::{Event, Next, Place, Race};
 use crate::backend::{BackendState, Outcome};
 use crate::config::{HedgeAfter, Priority};
-use crate::filter::FailedAttempt;
+use crate::filter::{FailedAttempt, key};
 use crate::metrics::Hedged;
 use crate::pool::{Pick, Pool, Trouble};
 use crate::reason::Reason;
@@ -142,9 +142,10 @@ impl Exchange {
             return None;
         }
         let choice = self.choose(session);
-        let key = super::key::of(pool.key(), session.req_header(), self.ctx.client);
-        let tried = choice.avoided_beside(&tried);
-        let pick = Pick { key: key.as_bytes(), tried: &tried, again: true, priority: Priority::Low, ..Pick::default() };
+        let key = key::of(pool.key(), session.req_header(), self.ctx.client);
+        let avoided = choice.avoided_in(pool, &tried);
+        let tried = avoided.as_deref().unwrap_or(&tried);
+        let pick = Pick { key: key.as_bytes(), tried, again: true, priority: Priority::Low, ..Pick::default() };
         let lease = pool.acquire(&choice.of(pick)).ok()?;
         let permit = pool.permit_retry(false).ok()?;
         debug!(

@@ -8,11 +8,11 @@ use pingora::http::RequestHeader;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::exchange::{DRAIN_REFUSED, Exchange};
+use super::exchange::Exchange;
 use super::redirect::{came_by_tls, host_and_port};
 use super::rewrite::replaced;
 use crate::config::RouteRedirect;
-use crate::filter::Answer;
+use crate::filter::{Answer, DRAIN_REFUSED};
 use crate::reason::Reason;
 
 impl Exchange {

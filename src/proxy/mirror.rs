@@ -18,10 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
-use super::key;
 use super::leg::{LegEnd, Role, Start, Subrequest};
 use crate::config::{self, Priority};
-use crate::filter::Hook;
+use crate::filter::{Hook, key};
 use crate::metrics::Mirrored;
 use crate::pool::{Pick, Pool};
 

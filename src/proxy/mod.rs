@@ -17,7 +17,6 @@ mod grpc;
 mod hedge;
 mod http10;
 mod judge;
-mod key;
 mod leg;
 mod location;
 mod mirror;
@@ -137,7 +136,7 @@ impl ProxyHttp for Proxy {
         exchange.upgrade.receive(body)?;
         // Towards HTTP/2, pingora goes on after an error that is not the client's side's, and waits for an answer.
         if let Some(body) = body {
-            exchange.take_in(body).map_err(|e| e.into_down())?;
+            exchange.take_in(session, body).map_err(|e| e.into_down())?;
         }
         if let Some(chain) = exchange.ctx.filters(Hook::RequestBody) {
             let passed = chain.request_body_filter(session, body, end_of_stream, &mut exchange.ctx).await;

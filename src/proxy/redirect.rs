@@ -9,10 +9,9 @@ use pingora::http::RequestHeader;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::exchange::{DRAIN_REFUSED, Exchange};
-use super::request;
+use super::exchange::Exchange;
 use crate::config::Redirect;
-use crate::filter::Answer;
+use crate::filter::{Answer, DRAIN_REFUSED, authority};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -66,7 +65,7 @@ fn location(request: &RequestHeader, redirect: Redirect) -> Option<String> {
 
 /// The host that a request names, and its port. `None` if it names none that could stand in a `Location`.
 pub(super) fn host_and_port(request: &RequestHeader) -> Option<(&str, Option<u16>)> {
-    let authority = request::authority(request)?;
+    let authority = authority(request)?;
     let split = authority.rsplit_once(':').and_then(|(host, port)| match port.parse::<u16>() {
         // The colons of an IPv6 address are within brackets, or it is none.
         Ok(port) if !host.contains(':') || host.ends_with(']') => Some((host, Some(port))),

@@ -10,6 +10,7 @@ use pingora_core::Result;
 
 use super::generation::Generation;
 use super::target;
+use crate::filter::authority;
 use crate::reason::Reason;
 
 /// To a backend that turns names into variables, as CGI does, `X_Real_IP` is one of these: a client would get past whoever
@@ -76,30 +77,6 @@ pub(super) fn validate(request: &RequestHeader, max_body_size: Option<u64>) -> s
 
 fn content_length(request: &RequestHeader) -> Option<u64> {
     request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The host that a request is for, as the client wrote it, with its port: `Host`, or in HTTP/2 `:authority`.
-pub(super) fn authority(request: &RequestHeader) -> Option<&str> {
-    match request.headers.get(HOST) {
-        Some(host) => host.to_str().ok(),
-        None => request.uri.authority().map(Authority::as_str),
-    }
-}
-
-/// The host of an authority: without its port, and without the dot that makes a name absolute.
-pub(super) fn host_of(authority: &str) -> &str {
-    let host = without_port(authority);
-    host.strip_suffix('.').unwrap_or(host)
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.is_empty() => {
-            // The colons of an IPv6 address without a port are its own.
-            if host.contains(':') && !host.ends_with(']') { authority } else { host }
-        }
-        _ => authority,
-    }
 }
 
 /// Whether it names a host and perhaps a port, and nothing else (RFC 9110, 7.2). No comma: a list is made of it too easily.
@@ -220,24 +197,6 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, "1".parse().unwrap());
             assert_eq!(is_disguised(&headers), found, "{name}");
-        }
-    }
-
-    #[test]
-    fn only_a_port_is_cut_off() {
-        for (authority, host) in [
-            ("example.com", "example.com"),
-            ("example.com.", "example.com"),
-            ("example.com.:80", "example.com"),
-            ("example.com:8080", "example.com"),
-            ("example.com:", "example.com"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
-            ("::1", "::1"),
-            (":80", ":80"),
-            ("", ""),
-        ] {
-            assert_eq!(host_of(authority), host);
         }
     }
 }

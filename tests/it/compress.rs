@@ -168,7 +168,8 @@ fn answers_of_ours_and_of_hedged_requests_are_compressed() {
     let origin = site("text/plain");
     let body = "an answer of ours, again and again; ".repeat(100);
     let evenkeel = Evenkeel::start(&format!(
-        "{FILTER}{}routes: [{{ pool: web }}, {{ match: {{ path: /ours }}, respond: {{ body: '{body}' }} }}]\n",
+        "{FILTER}{}routes: [{{ pool: web }}, {{ match: {{ path: /ours }}, respond: {{ body: '{body}' }} }}, \
+         {{ match: {{ path: /short }}, respond: {{ body: short }} }}]\n",
         pool(&[origin.address], "hedge: { after: 5s }")
     ));
     let mut client = evenkeel.client();
@@ -178,6 +179,11 @@ fn answers_of_ours_and_of_hedged_requests_are_compressed() {
         assert_eq!(decoded("br", &response.body), expected.as_bytes(), "{path}");
     }
     assert_eq!(client.get("/ours").text(), body);
+    // A refusal of a line was made longer by it: what filters saw of it had no length.
+    let refused = evenkeel.client().send("GET / HTTP/1.1\r\nHost: a@b\r\nAccept-Encoding: br\r\n\r\n").read();
+    assert_eq!((refused.status, refused.head.header("content-encoding")), (400, None));
+    let short = client.get_with("/short", "Accept-Encoding: br\r\n");
+    assert_eq!((short.head.header("content-encoding"), short.text().as_str()), (None, "short"));
 }
 
 #[test]

@@ -50,6 +50,8 @@ fn refusals_of_ours_have_our_pages() {
     assert_eq!(nowhere.head.header("content-type"), Some("application/json"));
     let head = ask("HEAD", "nowhere", "/");
     assert_eq!((head.status, head.head.header("content-type")), (404, Some("application/json")));
+    // It was that of the text in whose place the page stands.
+    assert_eq!(head.head.header("content-length"), nowhere.head.header("content-length"));
     assert_eq!(ask("GET", "test", "/").text(), "theirs, and long", "a backend's stays");
 }
 

@@ -14,7 +14,7 @@ const MAY: [(&str, &[&str]); 19] = [
     ("front", &["proxy", "access_log", "metrics", "reason", "terms", "config"]),
     ("proxy", &["pool", "route", "filter", "access_log", "backend", "metrics", "reason", "terms", "config"]),
     ("access_log", &["filter", "reason", "config"]),
-    ("filter", &["pool", "backend", "metrics", "reason", "terms", "config"]),
+    ("filter", &["route", "pool", "backend", "metrics", "reason", "terms", "config"]),
     ("route", &["config"]),
     ("pool", &["selection", "health", "discovery", "backend", "metrics", "proxy_header", "config"]),
     ("selection", &["backend", "config"]),

@@ -31,7 +31,7 @@ const CONDITIONS: [&str; 9] = [
     "path_regex: '^/users/[0-9]+$'",
 ];
 
-const ASKED: [(&str, &str, &str, &str); 16] = [
+const ASKED: [(&str, &str, &str, &str); 17] = [
     ("GET", "/", "", "r0"),
     ("POST", "/", "", "r0"),
     ("PUT", "/x", "", "r1"),
@@ -46,6 +46,8 @@ const ASKED: [(&str, &str, &str, &str); 16] = [
     ("GET", "/x?version=v", "", "404"),
     ("GET", "/x", "cookie: a=1; beta=", "r6"),
     ("GET", "/x", "x-forwarded-for: 10.1.2.3", "r7"),
+    // An IPv4 client in the form of IPv6 took no route of its network.
+    ("GET", "/x", "x-forwarded-for: ::ffff:10.1.2.3", "r7"),
     ("GET", "/users/7", "", "r8"),
     ("GET", "/users/7/x", "", "404"),
 ];

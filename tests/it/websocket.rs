@@ -149,3 +149,15 @@ fn who_closes_half_of_the_connection_is_heard_and_closes_it() {
     assert_eq!(said.recv_timeout(LIMIT).unwrap(), b"the last word");
     assert!(client.closed());
 }
+
+/// It was cut off when as much had passed as a body may have.
+#[test]
+fn a_conversation_is_no_body_and_has_no_limit() {
+    let evenkeel = Evenkeel::start(&format!("limits: {{ max_body_size: 1KiB }}\n{}", pool(&[echo()], "")));
+    let mut socket = connect(&evenkeel);
+    for _ in 0..10 {
+        let message = Message::Text("x".repeat(500).into());
+        socket.send(message.clone()).unwrap();
+        assert_eq!(socket.read().unwrap(), message);
+    }
+}

@@ -119,7 +119,9 @@ impl Filter for Buffer {
         if let (Some(held), Some(last)) = (held, &body)
             && !held.front.is_empty()
         {
-            *body = Some([&held.front[..], last].concat().into());
+            let whole = Bytes::from([&held.front[..], last].concat());
+            ctx.body_received = ctx.body_received.max(whole.len() as u64);
+            *body = Some(whole);
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ async fn refuse(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
 }
 
 /// An IPv4 address in the form of IPv6, as on a socket for both, is the IPv4 address.
-fn is_one_of(networks: &[IpNet], ctx: &Ctx) -> bool {
+pub(super) fn is_one_of(networks: &[IpNet], ctx: &Ctx) -> bool {
     let client = ctx.client().map(|client| client.to_canonical());
     client.is_some_and(|client| networks.iter().any(|network| network.contains(&client)))
 }

@@ -1,16 +1,21 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
 mod basic_auth;
+mod body_limit;
 mod buffer;
 mod compress;
 mod cors;
 mod error_pages;
 mod forward_auth;
+mod headers;
 mod identity;
 mod ip;
 mod jwt;
+mod maintenance;
 mod names;
 mod quiet;
+mod rate_limit;
+mod request_id;
 
 use std::sync::Arc;
 
@@ -23,6 +28,7 @@ pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 /// All of them, by name.
 pub(crate) const ALL: &[(&str, Make)] = &[
     ("basic_auth", |options| made(basic_auth::BasicAuth::new(options))),
+    ("body_limit", |options| made(body_limit::BodyLimit::new(options))),
     ("buffer", |options| made(buffer::Buffer::new(options))),
     ("compress", |options| made(compress::Compress::new(options))),
     ("cors", |options| made(cors::Cors::new(options))),
@@ -31,7 +37,12 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("ip_allow", |options| made(ip::IpAllow::new(options))),
     ("ip_deny", |options| made(ip::IpDeny::new(options))),
     ("jwt", |options| made(jwt::Jwt::new(options))),
+    ("maintenance", |options| made(maintenance::Maintenance::new(options))),
+    ("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
+    ("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
+    ("request_id", |options| made(request_id::OwnRequestId::new(options))),
     ("script", script),
+    ("set_headers", |options| made(headers::SetHeaders::new(options))),
 ];
 
 #[cfg(feature = "script")]

@@ -1,17 +1,18 @@
 //! The bound on time: the VM asks between two steps of a script whether it may go on.
 //!
 //! A step is a call, a turn of a loop, or one of the steps of a pattern's match. What is measured is the time that the thread has
-//! worked, so that a busy machine does not fail a script that was not even run. It is looked at from the eighth step on: most
-//! hooks end before, and need no clock.
+//! worked, so that a busy machine does not fail a script that was not even run. It is looked at from the sixteenth step on:
+//! small hooks end before, and need no clock.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use mlua::{Error, Lua, Result, VmState};
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 /// A look at the clock costs as much as so many steps.
 const EVERY: u32 = 8;
+const FIRST: u32 = 16;
 
 pub(super) struct Bound {
     limit: Cell<Duration>,
@@ -56,7 +57,8 @@ impl Bound {
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);
         // Once it was too much each step fails, or who catches errors would go on.
-        if steps.is_multiple_of(EVERY) || self.exceeded.get() { self.look(lua) } else { Ok(VmState::Continue) }
+        let is_time = steps.is_multiple_of(EVERY) && steps >= FIRST;
+        if is_time || self.exceeded.get() { self.look(lua) } else { Ok(VmState::Continue) }
     }
 
     fn look(&self, lua: &Lua) -> Result<VmState> {
@@ -78,8 +80,8 @@ impl Bound {
 
 /// How long this thread has worked.
 fn worked() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    // It does not fail where there are threads.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// The line of the script that is being run.

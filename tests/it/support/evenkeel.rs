@@ -307,6 +307,12 @@ pub fn run(arguments: &[&str]) -> Output {
     command.args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// What `check` says of a filter, whose line is the third of the configuration.
+pub fn check_filter(filter: &str) -> String {
+    let pool = "pools: { web: { backends: [127.0.0.1:1] } }";
+    check(&format!("listeners: [{{ address: 127.0.0.1:0 }}]\nfilters:\n  - {filter}\n{pool}\n"))
+}
+
 /// What `check` says of a configuration.
 pub fn check(yaml: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();

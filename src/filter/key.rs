@@ -1,17 +1,17 @@
-//! What of a request a hashing algorithm hashes, and the cookie that binds it to a backend. Nothing is copied.
+//! What of a request a hashing algorithm hashes and a limit counts by, and the cookie that binds it to a backend. Nothing is copied.
 
 use std::net::IpAddr;
 
 use http::header::HOST;
 use pingora::http::RequestHeader;
 
-use super::request::authority;
+use super::host::authority;
 use crate::config::KeySource;
 use crate::route::{self, parameter};
 
-/// The part of a request that decides where it goes.
-#[derive(Debug, PartialEq)]
-pub(super) enum Key<'a> {
+/// The part of a request that decides where it goes, or what it counts as.
+#[derive(Debug, Hash, PartialEq)]
+pub(crate) enum Key<'a> {
     /// It has none of the parts.
     None,
     Part(&'a [u8]),
@@ -21,7 +21,7 @@ pub(super) enum Key<'a> {
 
 impl Key<'_> {
     /// What is hashed; empty if there is nothing.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Key::None => b"",
             Key::Part(part) => part,
@@ -29,10 +29,18 @@ impl Key<'_> {
             Key::V6(octets) => octets,
         }
     }
+
+    /// The same for whom a limit is for: of an IPv6 address the network, a /64, within which one can take as many as one likes.
+    pub(crate) fn of_subscriber(self) -> Self {
+        match self {
+            Key::V6([a, b, c, d, e, f, g, h, ..]) => Key::V6([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]),
+            other => other,
+        }
+    }
 }
 
 /// The first of these parts that the request has and that is not empty.
-pub(super) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
+pub(crate) fn of<'a>(sources: &'a [KeySource], request: &'a RequestHeader, client: Option<IpAddr>) -> Key<'a> {
     let found = sources.iter().map(|source| match source {
         // HTTP/2 has it in `:authority`.
         KeySource::Header(name) if name == HOST.as_str() => part(authority(request).map(str::as_bytes)),
@@ -54,7 +62,7 @@ fn part(value: Option<&[u8]>) -> Key<'_> {
 }
 
 /// The values of all cookies of this name.
-pub(super) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn cookies<'a>(request: &'a RequestHeader, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     route::cookies(&request.headers, name)
 }
 
@@ -104,6 +112,15 @@ mod tests {
         for request in [&old, &new] {
             assert_eq!(of(&[KeySource::Header("host".into())], request, None).as_bytes(), b"example.com:8443");
         }
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_subscriber() {
+        let request = request(b"/", &[]);
+        let of = |client: &str| of(&[KeySource::ClientIp], &request, client.parse().ok()).of_subscriber();
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 
     #[test]
