@@ -1,6 +1,9 @@
 //! `forward_auth`: services that let in, refuse, redirect, hang, refuse to be spoken to, say too much, and lead back.
 
+use std::io::Read;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::support::evenkeel::{check, pool};
@@ -8,6 +11,7 @@ use crate::support::http2::Http2Client;
 use crate::support::nginx::{Nginx, free};
 use crate::support::tls::{Authority, have_openssl};
 use crate::support::{Evenkeel, Exchange, LIMIT, Origin, Then, have, wait_until};
+use crate::upgrade::UPGRADE;
 
 /// A service that knows one key.
 fn service() -> Origin {
@@ -27,6 +31,14 @@ fn service() -> Origin {
         Some("broken") => exchange.answer("500 Oh", "broken"),
         Some("huge") => exchange.answer("403 Forbidden", &"x".repeat(100_000)),
         Some("hangs") => exchange.hang(),
+        Some("half") => {
+            exchange.send("HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nwho")?;
+            exchange.hang()
+        }
+        Some("cut") => {
+            exchange.send("HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nwho")?;
+            Ok(Then::Close)
+        }
         _ => {
             exchange
                 .send("HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm=\"x\"\r\nContent-Length: 4\r\n\r\nwho?")?;
@@ -35,6 +47,8 @@ fn service() -> Origin {
     })
 }
 
+/// By htpasswd.
+const SECRET: &str = "$2y$05$zBZClVBPh/n9X4hHVu1ts.cjqrA1NRYIwU8BKvu2r6fv7ovhpvufa";
 const COPY: &str = "copy_headers: [Remote-User, Remote-Groups]";
 
 fn start(service: &Origin, options: &str) -> (Evenkeel, Origin) {
@@ -147,16 +161,106 @@ fn a_service_that_is_not_there_lets_in_only_if_told_to() {
 /// which the service would refuse, must not come in.
 #[test]
 fn an_answer_that_nobody_asked_for_lets_nobody_in() {
-    let service = Origin::new(|exchange: &mut Exchange<'_>| {
-        exchange.answer("401 No", "")?;
-        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+    let (together, sent) = (AtomicBool::new(true), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&sent);
+    let service = Origin::new(move |exchange: &mut Exchange<'_>| {
+        let (no, yes) =
+            ("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        if together.fetch_xor(true, SeqCst) {
+            exchange.send(format!("{no}{yes}"))?;
+        } else {
+            exchange.send(no)?;
+            exchange.send(yes)?;
+        }
+        counted.fetch_add(1, SeqCst);
         Ok(Then::Keep)
     });
     let (evenkeel, origin) = start(&service, "timeout: 1s");
-    for _ in 0..20 {
+    for number in 1..=20 {
         assert_eq!(evenkeel.get("/").status, 401);
+        wait_until("it has said all of it", || sent.load(SeqCst) == number);
     }
     assert_eq!(origin.count(), 0);
+}
+
+/// `on_error: allow` is for a service that is not there. One that has said no has said it, though what follows is too long, does not
+/// come or breaks off, as a client may bring about that makes its request a strange one.
+#[test]
+fn a_no_is_a_no_however_it_ends() {
+    let service = service();
+    let (evenkeel, origin) = start(&service, "timeout: 300ms, on_error: allow");
+    for key in ["huge", "half", "cut", "huge"] {
+        let response = evenkeel.client().get_with("/", &format!("X-Key: {key}\r\n"));
+        assert_eq!((response.status, response.reason()), (503, "auth_unavailable"), "{key}");
+    }
+    assert_eq!(origin.count(), 0);
+    assert_eq!(evenkeel.client().get_with("/", "X-Key: hangs\r\n").status, 200);
+}
+
+/// Sessions that the service prolongs, as oauth2-proxy does with a 202 and `Set-Cookie`.
+#[test]
+fn who_is_let_in_may_be_told_something_by_the_service() {
+    let service = Origin::new(|exchange: &mut Exchange<'_>| {
+        exchange.send(
+            "HTTP/1.1 202 Fine\r\nSet-Cookie: s=1\r\nSet-Cookie: t=2\r\nX-Else: 1\r\nContent-Length: 0\r\n\r\n",
+        )?;
+        Ok(Then::Keep)
+    });
+    let (evenkeel, origin) = start(&service, "response_headers: [Set-Cookie]");
+    let response = evenkeel.get("/");
+    assert_eq!((response.status, response.text()), (200, "in".to_owned()));
+    assert_eq!((response.head.all("set-cookie"), response.header("x-else")), (vec!["s=1", "t=2"], None));
+    assert_eq!(origin.last().head.header("set-cookie"), None);
+    let (evenkeel, _origin) = start(&service, "");
+    assert_eq!(evenkeel.get("/").header("set-cookie"), None, "not unless it is said");
+}
+
+/// What a filter before this one says of the client reaches the service as it reaches the backend, and the client cannot have it
+/// taken away on the way.
+#[test]
+fn the_service_sees_what_the_backend_will() {
+    let service = service();
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "filters:\n  - basic_auth: {{ users: {{ alice: '{SECRET}' }}, user_header: X-User }}\n  \
+         - forward_auth: {{ url: 'http://{}/' }}\n{}",
+        service.address,
+        pool(&[origin.address], "")
+    ));
+    // alice:secret
+    let headers = "Authorization: Basic YWxpY2U6c2VjcmV0\r\nX-Key: good\r\nX-User: root\r\nConnection: X-User, X-Key2\r\nX-Key2: 1\r\n";
+    assert_eq!(evenkeel.client().get_with("/", headers).status, 200);
+    for seen in [service.last().head, origin.last().head] {
+        assert_eq!((seen.all("x-user"), seen.header("x-key2")), (vec!["alice"], None));
+    }
+}
+
+#[test]
+fn a_websocket_is_asked_about_and_then_open() {
+    let service = service();
+    let origin = Origin::new(|exchange: &mut Exchange<'_>| {
+        assert_eq!(exchange.head.header("remote-user"), Some("alice"));
+        exchange.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
+        let mut said = [0; 4];
+        exchange.wire.read_exact(&mut said)?;
+        exchange.send(said)?;
+        Ok(Then::Close)
+    });
+    let evenkeel = Evenkeel::start(&format!(
+        "filters: [{{ forward_auth: {{ url: 'http://{}/', {COPY} }} }}]\n{}",
+        service.address,
+        pool(&[origin.address], "")
+    ));
+    let upgrade = |key: &str| UPGRADE.replace("Host:", &format!("X-Key: {key}\r\nHost:"));
+    let mut client = evenkeel.client();
+    assert_eq!(client.send(upgrade("bad")).read().status, 401);
+    let asked = service.last().head;
+    assert_eq!((asked.header("upgrade"), asked.header("connection")), (None, None));
+    let mut client = evenkeel.client();
+    assert_eq!(client.send(upgrade("good")).read().status, 101);
+    client.send("ping");
+    assert_eq!(client.bytes(4), b"ping");
+    assert_eq!(origin.count(), 1);
 }
 
 #[test]
@@ -282,6 +386,7 @@ fn its_mistakes_have_their_place_and_no_secret() {
         ("{ url: 'http://a:hunter2@auth/' }", "forward_auth.url: must have no user and no password in it"),
         ("{ url: 'http://a/', ca: ca.pem }", "filters[0].forward_auth.ca: is of no use: the URL is not https"),
         ("{ url: 'https://a/', ca: /nowhere.pem }", "filters[0].forward_auth.ca: cannot use /nowhere.pem"),
+        ("{ url: 'http://a/', timeout: 0s }", "forward_auth.timeout: must be 1ms to 365d"),
         ("{ url: 'http://a/', timeout: 2 }", "forward_auth.timeout: must be a duration with its unit"),
         ("{ url: 'http://a/', copy_headers: [Host] }", "forward_auth.copy_headers[0]: may not be host"),
         ("{ url: 'http://a/', copy_headers: ['a b'] }", "forward_auth.copy_headers[0]: must be the name of a header"),

@@ -5,6 +5,7 @@ use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
+use super::names::folded;
 use crate::filter::Ctx;
 
 /// What is told of one request's client, by all filters that it has passed.
@@ -66,16 +67,19 @@ impl Identity {
         Ok(())
     }
 
-    /// CGI, and what has learnt from it, takes `X_User` for `X-User`.
     fn has(&self, name: &HeaderName) -> bool {
-        let same =
-            |a: &str, b: &str| a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| dashed(a) == dashed(b));
-        self.0.iter().any(|ours| same(ours.as_str(), name.as_str()))
+        let same = |ours: &HeaderName| {
+            ours == name || ours.as_str().len() == name.as_str().len() && folded(ours.as_str()) == folded(name.as_str())
+        };
+        self.0.iter().any(same)
     }
 }
 
-fn dashed(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte }
+/// Whether a filter tells the backend by this name who the client is.
+pub(super) fn is_told(ctx: &Ctx, name: &str) -> bool {
+    ctx.extensions
+        .get::<Told>()
+        .is_some_and(|Told(told)| told.iter().any(|(one, _)| name.eq_ignore_ascii_case(one.as_str())))
 }
 
 #[cfg(test)]
@@ -93,7 +97,13 @@ mod tests {
     #[test]
     fn nobody_else_says_who_the_client_is() {
         let identity = Identity::new([HeaderName::from_static("x-user")]);
-        let mut request = request(&[("X-User", "root"), ("x-user", "too"), ("X_User", "root"), ("X-Users", "all")]);
+        let mut request = request(&[
+            ("X-User", "root"),
+            ("x-user", "too"),
+            ("X_User", "root"),
+            ("X.User", "root"),
+            ("X-Users", "all"),
+        ]);
         let mut ctx = Ctx::new();
         identity.strip(&mut request, &mut ctx);
         assert_eq!(request.headers.len(), 1, "{:?}", request.headers);

@@ -1,6 +1,7 @@
 //! Names of headers in options, and a text in a header.
 
 use http::HeaderName;
+use http::header::HOST;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -8,9 +9,21 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name(pub(super) HeaderName);
 
-/// Names that are not for filters to give away: they frame a message, or say where it goes.
-const FRAMING: [&str; 8] =
-    ["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive"];
+/// Those by which a message is taken apart, or which are for one connection alone: to change one is to make it another message.
+pub(super) const FRAMING: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -27,11 +40,17 @@ pub(super) struct Settable(pub(super) HeaderName);
 impl<'de> Deserialize<'de> for Settable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Name(name) = Name::deserialize(deserializer)?;
-        if FRAMING.contains(&name.as_str()) {
+        if name == HOST || FRAMING.contains(&name.as_str()) {
             return Err(D::Error::custom(format!("may not be {name}, which frames the request or says where it goes")));
         }
         Ok(Settable(name))
     }
+}
+
+/// A name as whatever makes variables of names, as CGI does, tells it from others: some take `X_User` for `X-User`, and some
+/// `X.User`, too.
+pub(super) fn folded(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 /// A text as a quoted string of HTTP; `None` if it cannot be one.

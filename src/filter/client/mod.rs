@@ -13,8 +13,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::HOST;
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::protocols::Stream;
@@ -25,6 +25,7 @@ use pingora_core::tls::TlsConnector;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 pub(super) use url::Url;
@@ -37,6 +38,9 @@ const KEPT: usize = 64;
 
 /// Interim responses before the final one.
 const MOST_INTERIM: usize = 8;
+
+/// The status of an answer, as soon as it is known.
+type Began = Option<StatusCode>;
 
 /// Asks the server of one URL.
 pub(super) struct Client {
@@ -51,6 +55,14 @@ pub(super) struct Client {
 pub(super) struct Reply {
     pub(super) header: ResponseHeader,
     pub(super) body: Bytes,
+}
+
+/// None.
+pub(super) struct NoReply {
+    /// In words.
+    pub(super) why: String,
+    /// The status of one that began, and did not end well.
+    pub(super) began: Began,
 }
 
 impl Client {
@@ -82,31 +94,42 @@ impl Client {
     /// Ask, and read the answer to its end, all within `limit`.
     ///
     /// # Errors
-    /// That there was no answer, in time and of this size; what of it in words.
-    pub(super) async fn ask(&self, request: RequestHeader, max_body: usize, limit: Duration) -> Result<Reply, String> {
-        match timeout(limit, self.exchange(request, max_body)).await {
-            Ok(reply) => reply.map_err(|e| explain(&e)),
-            Err(_) => Err(format!("no answer within {}", humantime::format_duration(limit))),
-        }
+    /// That there was no answer, in time and of this size.
+    pub(super) async fn ask(&self, request: RequestHeader, max_body: usize, limit: Duration) -> Result<Reply, NoReply> {
+        let mut began = None;
+        let why = match timeout(limit, self.exchange(request, max_body, &mut began)).await {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(error)) => explain(&error),
+            Err(_) => format!("no answer within {}", humantime::format_duration(limit)),
+        };
+        Err(NoReply { why, began })
     }
 
-    async fn exchange(&self, request: RequestHeader, max_body: usize) -> Result<Reply> {
+    async fn exchange(&self, request: RequestHeader, max_body: usize, began: &mut Began) -> Result<Reply> {
         if let Some(stream) = self.take().await {
-            if let Ok(reply) = self.exchange_over(stream, request.clone(), max_body).await {
-                return Ok(reply);
+            let reply = self.exchange_over(stream, request.clone(), max_body, began).await;
+            if reply.is_ok() || began.is_some() {
+                return reply;
             }
             // Its server has closed it in the meantime, which says nothing of the server; the others are no better.
             self.kept.lock().clear();
         }
         let stream = self.connect().await?;
-        self.exchange_over(stream, request, max_body).await
+        self.exchange_over(stream, request, max_body, began).await
     }
 
-    async fn exchange_over(&self, stream: Stream, request: RequestHeader, max_body: usize) -> Result<Reply> {
+    async fn exchange_over(
+        &self,
+        stream: Stream,
+        request: RequestHeader,
+        max_body: usize,
+        began: &mut Began,
+    ) -> Result<Reply> {
         let mut session = HttpSession::new(stream);
         session.write_request_header(Box::new(request)).await?;
         session.finish_body().await?;
         let header = final_header(&mut session).await?;
+        *began = Some(header.status);
         let mut body = Vec::new();
         while let Some(chunk) = session.read_body_bytes().await? {
             if body.len() + chunk.len() > max_body {
@@ -165,6 +188,8 @@ async fn final_header(session: &mut HttpSession) -> Result<ResponseHeader> {
 }
 
 async fn is_quiet(stream: &mut Stream) -> bool {
+    // For the runtime to look what has come: until it does, nothing seems to.
+    yield_now().await;
     poll_fn(|context| {
         let mut byte = [0];
         let read = Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut byte));
@@ -181,5 +206,23 @@ fn explain(error: &Error) -> String {
         ("", "") => error.etype.as_str().to_owned(),
         (one, "") | ("", one) => one.to_owned(),
         (context, cause) => format!("{context}: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// The runtime learns of what has come when it looks, which it does not while a task goes on.
+    #[tokio::test]
+    async fn what_lies_on_a_connection_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut stream: Stream = Box::new(Socket::from(socket));
+        assert!(is_quiet(&mut stream).await);
+        listener.accept().unwrap().0.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        assert!(!is_quiet(&mut stream).await);
     }
 }

@@ -7,6 +7,8 @@ use http::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
+use super::super::names::folded;
+
 /// What belongs to the client's connection or body, makes an answer depend on what the client has already, or is ours to say.
 const LEFT_OUT: [&str; 24] = [
     "accept-ranges",
@@ -48,15 +50,17 @@ pub(super) struct About<'a> {
     pub(super) client: Option<IpAddr>,
     /// Whether what it says of its client's counts.
     pub(super) trusted: bool,
+    /// Names of headers that nobody behind us sees.
+    pub(super) hidden: Vec<String>,
 }
 
 /// Whether a header is one of the client's that may go along.
-pub(super) fn goes_along(name: &HeaderName, nominated: &[String]) -> bool {
+fn goes_along(name: &HeaderName, hidden: &[String]) -> bool {
     let name = name.as_str();
-    let dashed = name.replace('_', "-");
-    !LEFT_OUT.contains(&&*dashed)
-        && !SAID_BY_US.iter().any(|begins| dashed.starts_with(begins))
-        && !nominated.iter().any(|one| one.eq_ignore_ascii_case(name))
+    let plain = folded(name);
+    !LEFT_OUT.contains(&&*plain)
+        && !SAID_BY_US.iter().any(|begins| plain.starts_with(begins))
+        && !hidden.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// What `Connection` says belongs to the connection.
@@ -71,16 +75,14 @@ pub(super) fn nominated(headers: &HeaderMap) -> Vec<String> {
 /// None: what is written is well-formed.
 pub(super) fn describe(asking: &mut RequestHeader, about: &About<'_>, only: Option<&[HeaderName]>) -> Result<()> {
     let request = about.request;
-    // What the backend will not see, the service does not see either.
-    let nominated = nominated(&request.headers);
     for (name, value) in &request.headers {
         let wanted = only.is_none_or(|only| only.contains(name));
-        if wanted && name != COOKIE && goes_along(name, &nominated) {
+        if wanted && name != COOKIE && goes_along(name, &about.hidden) {
             asking.append_header(name.clone(), value.clone())?;
         }
     }
     if only.is_none_or(|only| only.contains(&COOKIE))
-        && goes_along(&COOKIE, &nominated)
+        && goes_along(&COOKIE, &about.hidden)
         && let Some(cookies) = cookies(&request.headers)
     {
         asking.insert_header(COOKIE, cookies)?;
@@ -126,7 +128,9 @@ mod tests {
         }
         let mut asking = RequestHeader::build("GET", b"/verify", None).unwrap();
         asking.insert_header("Host", "auth").unwrap();
-        let about = About { request: &request, scheme: "https", client: "10.0.0.1".parse().ok(), trusted: false };
+        let hidden = nominated(&request.headers);
+        let about =
+            About { request: &request, scheme: "https", client: "10.0.0.1".parse().ok(), trusted: false, hidden };
         describe(&mut asking, &about, only).unwrap();
         asking
     }
@@ -143,6 +147,7 @@ mod tests {
                 ("X-Forwarded-For", "1.2.3.4"),
                 ("X-Forwarded-User", "root"),
                 ("X_Forwarded_Uri", "/public"),
+                ("X.Forwarded.Uri", "/public"),
                 ("X-Original-URL", "/public"),
                 ("X-Rewrite-URL", "/public"),
                 ("If-None-Match", "*"),

@@ -152,7 +152,7 @@ impl Remote {
         let mut request = self.client.request().map_err(|_| MALFORMED)?;
         request.insert_header(ACCEPT, "application/jwk-set+json, application/json").map_err(|_| MALFORMED)?;
         request.insert_header(USER_AGENT, AGENT).map_err(|_| MALFORMED)?;
-        let reply = self.client.ask(request, MAX_BODY, self.timeout).await?;
+        let reply = self.client.ask(request, MAX_BODY, self.timeout).await.map_err(|none| none.why)?;
         match reply.header.status.as_u16() {
             200 => KeySet::parse(&reply.body),
             status => Err(format!("answers {status}")),
