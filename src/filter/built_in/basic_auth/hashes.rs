@@ -1,6 +1,7 @@
 //! Hashes of passwords, in the forms that `htpasswd`, `mkpasswd` and `argon2` write. Only such as are made to be slow, and salted.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
@@ -16,8 +17,9 @@ use super::apr1;
 const MOST_BCRYPT_COST: u32 = 16;
 /// `rounds=` of SHA-crypt, by the same measure.
 const MOST_ROUNDS: u32 = 10_000_000;
-/// KiB of memory for each check.
+/// KiB of memory for each check, and how many are written in all its passes.
 const MOST_ARGON2_MEMORY: u32 = 1024 * 1024;
+const MOST_ARGON2_WORK: u64 = 4 * 1024 * 1024;
 
 const FORMS: &str = "bcrypt, argon2id, SHA-crypt ($5$, $6$) or $apr1$; 'htpasswd -nB NAME' writes one";
 
@@ -25,7 +27,7 @@ const FORMS: &str = "bcrypt, argon2id, SHA-crypt ($5$, $6$) or $apr1$; 'htpasswd
 #[derive(Clone)]
 pub(super) struct Hash {
     kind: Kind,
-    text: Box<str>,
+    text: Arc<str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,8 +61,12 @@ impl Hash {
                 Ok(cost) => Err(format!("has a bcrypt cost of {cost}, which must be 4 to {MOST_BCRYPT_COST}")),
                 Err(_) => broken("bcrypt"),
             },
-            Kind::Argon2id => match argon2_memory(&self.text) {
-                Some(..=MOST_ARGON2_MEMORY) => Ok(()),
+            Kind::Argon2id => match argon2_memory_and_work(&self.text) {
+                Some((..=MOST_ARGON2_MEMORY, ..=MOST_ARGON2_WORK)) => Ok(()),
+                Some((..=MOST_ARGON2_MEMORY, _)) => {
+                    Err("takes seconds for each check: its passes times its memory must be 4 GiB at the most"
+                        .to_owned())
+                }
                 Some(_) => Err("needs more than 1 GiB of memory for each check".to_owned()),
                 None => broken("argon2id"),
             },
@@ -118,11 +124,11 @@ fn unknown(text: &str) -> String {
     format!("{what}; must be {FORMS}")
 }
 
-fn argon2_memory(text: &str) -> Option<u32> {
+fn argon2_memory_and_work(text: &str) -> Option<(u32, u64)> {
     let hash = PasswordHash::new(text).ok()?;
     let complete = hash.salt.is_some() && hash.hash.is_some();
     let params = argon2::Params::try_from(&hash).ok()?;
-    complete.then_some(params.m_cost())
+    complete.then(|| (params.m_cost(), u64::from(params.m_cost()) * u64::from(params.t_cost())))
 }
 
 fn sha_crypt_rounds(text: &str) -> Option<u32> {
@@ -192,6 +198,10 @@ mod tests {
             ("$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$abc", "argon2id"),
             ("$2y$31$fNoBX9BgE0x41e/qCNDDfuXTwBjpQUwgs40DJJfxj1ICBlsrRN0/.", "cost of 31"),
             ("$6$rounds=999999999$salt$x", "SHA-crypt"),
+            (
+                "$argon2id$v=19$m=256,t=4000000000,p=1$c29tZXNhbHQ$C1nSQzCTQWzgK9naSl2auLfd0EqDoFwYFGg9v5LwjIc",
+                "seconds",
+            ),
             ("$2y$10$short", "bcrypt"),
         ] {
             let message = Hash::parse(text).map(|_| ()).unwrap_err();

@@ -107,7 +107,7 @@ impl BasicAuth {
     async fn check(&self, name: &str, password: &[u8]) -> Verdict {
         let known = self.users.hash(name);
         // For a name of nobody, too: what it costs is to be the same.
-        let hash = known.unwrap_or(self.users.decoy());
+        let hash = known.unwrap_or_else(|| self.users.decoy(name));
         let mark = self.memory.mark(name, hash.text(), password);
         if self.memory.knows(&mark, Instant::now()) {
             return Verdict::In;

@@ -1,6 +1,7 @@
 //! Who may come in: names and hashes, of the options and of a file in the form of Apache's `htpasswd`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 
 use super::hashes::Hash;
 
@@ -10,8 +11,11 @@ const MOST_USERS: usize = 100_000;
 /// Names and hashes. Never empty.
 pub(super) struct Users {
     hashes: HashMap<Box<str>, Hash>,
-    /// What a password of an unknown name is checked against, so that this takes as long.
-    decoy: Hash,
+    /// What passwords of unknown names are checked against: the hashes of all, so that it takes as long as for a name that is
+    /// known, though some take longer than others.
+    decoys: Vec<Hash>,
+    /// By which a name has a decoy of its own, always the same, and nobody knows which.
+    choice: RandomState,
 }
 
 impl Users {
@@ -30,9 +34,11 @@ impl Users {
         if hashes.len() > MOST_USERS {
             return Err(format!("has more than {MOST_USERS} users"));
         }
-        // The slowest that most have would be best; nearly always all are of one kind.
-        let decoy = hashes.values().next().cloned().ok_or("needs 'users' or a 'file' with at least one")?;
-        Ok(Users { hashes, decoy })
+        if hashes.is_empty() {
+            return Err("needs 'users' or a 'file' with at least one".to_owned());
+        }
+        let decoys = hashes.values().cloned().collect();
+        Ok(Users { hashes, decoys, choice: RandomState::new() })
     }
 
     /// The hash of this name.
@@ -40,8 +46,10 @@ impl Users {
         self.hashes.get(name)
     }
 
-    pub(super) fn decoy(&self) -> &Hash {
-        &self.decoy
+    /// The one to check this name's password against, if nobody has the name.
+    pub(super) fn decoy(&self, name: &str) -> &Hash {
+        let number = self.choice.hash_one(name) % self.decoys.len() as u64;
+        &self.decoys[number as usize]
     }
 
     /// How many have one that is guessed soon.
@@ -94,6 +102,19 @@ mod tests {
             let found = of_file(text).map(|_| ()).unwrap_err();
             assert!(found.starts_with(message) && !found.contains("hunter2"), "{found}");
         }
+    }
+
+    /// Where all decoys were one, whoever takes another time than that is known to exist.
+    #[test]
+    fn nobodys_hashes_are_as_mixed_as_everybodys() {
+        let cheap = HASH.replace("$05$", "$04$");
+        let users = of_file(&format!("a:{HASH}\nb:{cheap}\n")).unwrap();
+        let users = Users::new(BTreeMap::new(), users).unwrap();
+        let names: Vec<String> = (0..100).map(|number| format!("nobody{number}")).collect();
+        let of = |name: &String| users.decoy(name).text() == HASH;
+        let costly = names.iter().filter(|name| of(name)).count();
+        assert!((10..=90).contains(&costly), "{costly}");
+        assert!(names.iter().all(|name| of(name) == of(name)));
     }
 
     #[test]
