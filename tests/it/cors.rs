@@ -115,6 +115,9 @@ fn where_any_origin_may_the_answer_does_not_depend_on_it() {
     let (evenkeel, _origin) = start("{ origins: ['*'] }", "");
     let response = from(&evenkeel, "GET", "/", "Origin: https://any.test\r\n");
     assert_eq!(said(&response), ["access-control-allow-origin: *", "vary: Accept"]);
+    // A cache may give the answer to a request without an origin to one with: it must be of use to both.
+    let response = from(&evenkeel, "GET", "/", "");
+    assert_eq!(said(&response), ["access-control-allow-origin: *", "vary: Accept"]);
     let response = preflight(&evenkeel, "https://any.test");
     assert_eq!(response.header("access-control-allow-methods"), Some("GET, HEAD, POST"));
 }

@@ -26,7 +26,7 @@ impl Origins {
     /// Whether it is one of them. Browsers write an origin in one way only, so that nothing needs to be taken apart.
     pub(super) fn allow(&self, origin: &HeaderValue) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
-        self.any || self.listed.iter().any(|pattern| pattern.matches(origin))
+        self.listed.iter().any(|pattern| pattern.matches(origin))
     }
 
     /// Whether `null` is listed, which any page in a sandbox says it is.
