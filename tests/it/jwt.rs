@@ -458,6 +458,18 @@ fn its_mistakes_have_their_place_and_no_secret() {
             "jwt.claims: must be values, like admin".to_owned(),
         ),
         (format!("{{ jwks_file: {keys}, issuer: 7 }}"), "jwt.issuer: must be a text or a list of texts".to_owned()),
+        // Whoever writes these wants something looked at.
+        (format!("{{ jwks_file: {keys}, issuer: [] }}"), "jwt.issuer: must be a text or a list of texts".to_owned()),
+        (
+            format!("{{ jwks_file: {keys}, audience: [] }}"),
+            "jwt.audience: must be a text or a list of texts".to_owned(),
+        ),
+        (
+            format!("{{ jwks_file: {keys}, audience: null }}"),
+            "jwt.audience: must be a text or a list of texts".to_owned(),
+        ),
+        ("{ jwks_url: 'http://a/', refresh: 0s }".to_owned(), "jwt.refresh: must be 1ms to 365d".to_owned()),
+        ("{ jwks_url: 'http://a/', timeout: 0s }".to_owned(), "jwt.timeout: must be 1ms to 365d".to_owned()),
         (format!("{{ jwks_file: {keys}, leeway: 2h }}"), "jwt.leeway: must be 1h at the most".to_owned()),
         (format!("{{ jwks_file: {keys}, from: body }}"), "jwt.from: must be header, cookie or query".to_owned()),
         (

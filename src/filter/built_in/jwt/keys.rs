@@ -78,9 +78,9 @@ impl KeySet {
         Ok(KeySet(vec![Key { id: None, algorithm: None, material: Material::Secret(secret.to_vec()) }]))
     }
 
-    /// Whether there is a key of this name. A secret has none, and is every name's.
+    /// Whether there is a key of this very name.
     pub(super) fn has(&self, id: &str) -> bool {
-        self.0.iter().any(|key| key.is_of(Some(id)))
+        self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
     /// Those by which a token of this key and algorithm may be signed; without a key, all that fit.
@@ -117,9 +117,9 @@ impl Key {
         Some(Key { id: jwk.kid, algorithm, material })
     }
 
+    /// A key without a name is of every name: it is a hint, and who has one key may not name it.
     fn is_of(&self, id: Option<&str>) -> bool {
-        let secret = matches!(self.material, Material::Secret(_));
-        secret || id.is_none_or(|id| self.id.as_deref() == Some(id))
+        id.is_none() || self.id.is_none() || self.id.as_deref() == id
     }
 }
 

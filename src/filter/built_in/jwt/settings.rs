@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::super::names::Settable;
 use super::Keys;
@@ -34,10 +35,10 @@ pub(super) struct Settings {
     timeout: Option<Period>,
     ca: Option<PathBuf>,
     algorithms: Option<Vec<Algorithm>>,
-    #[serde(default)]
-    issuer: Words,
-    #[serde(default)]
-    audience: Words,
+    #[serde(default, deserialize_with = "given")]
+    issuer: Option<Words>,
+    #[serde(default, deserialize_with = "given")]
+    audience: Option<Words>,
     leeway: Option<Period>,
     #[serde(default)]
     pub(super) from: From,
@@ -51,28 +52,30 @@ pub(super) struct Settings {
     pub(super) realm: String,
 }
 
-/// One, or a list of which one is enough.
-#[derive(Default, Deserialize)]
-#[serde(untagged, expecting = "must be a text or a list of texts")]
-enum Words {
-    #[default]
-    None,
-    One(String),
-    Several(Vec<String>),
+/// One, or a list of which one is enough. Never empty: whoever leaves out what is wanted wants something, and not anything.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Words(Vec<String>);
+
+impl TryFrom<Value> for Words {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let words = match value {
+            Value::String(word) => Some(vec![word]),
+            list => serde_json::from_value(list).ok().filter(|words: &Vec<String>| !words.is_empty()),
+        };
+        words.map(Words).ok_or("must be a text or a list of texts")
+    }
+}
+
+/// A key that is there without a value is not taken for one that is not there.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Words>, D::Error> {
+    Words::deserialize(deserializer).map(Some)
 }
 
 fn realm() -> String {
     "Restricted".to_owned()
-}
-
-impl Words {
-    fn list(&self) -> Vec<String> {
-        match self {
-            Words::None => Vec::new(),
-            Words::One(word) => vec![word.clone()],
-            Words::Several(words) => words.clone(),
-        }
-    }
 }
 
 impl Settings {
@@ -129,7 +132,8 @@ impl Settings {
         if leeway > MOST_LEEWAY {
             return Err(options.mistake_at("leeway", "must be 1h at the most: it is for clocks that differ"));
         }
-        let (issuers, audiences) = (self.issuer.list(), self.audience.list());
+        let list = |words: &Option<Words>| words.as_ref().map_or_else(Vec::new, |Words(words)| words.clone());
+        let (issuers, audiences) = (list(&self.issuer), list(&self.audience));
         Ok(Demands { algorithms, issuers, audiences, leeway: leeway.as_secs_f64() })
     }
 }

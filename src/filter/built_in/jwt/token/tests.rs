@@ -175,3 +175,21 @@ fn of_two_keys_the_named_one_counts() {
     assert_eq!(of(json!({ "alg": "EdDSA", "kid": "c" }), &a), Err(Fault::UnknownKey));
     assert_eq!(of(json!({ "alg": "EdDSA" }), &pair()), Err(Fault::UnknownKey));
 }
+
+/// Providers with one key often do not name it in the set, and do in the tokens.
+#[test]
+fn a_key_without_a_name_is_of_any_name() {
+    let pair = || Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref());
+    let (a, b) = (pair().unwrap(), pair().unwrap());
+    let nameless = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(a.public_key()) });
+    let named = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "b", "x": encode(b.public_key()) });
+    let keys = KeySet::parse(json!({ "keys": [nameless, named] }).to_string().as_bytes()).unwrap();
+    let of = |id: &str, pair: &Ed25519KeyPair| {
+        let message = message(json!({ "alg": "EdDSA", "kid": id }), &claims());
+        let token = signed(&message, |message| pair.sign(message).as_ref().to_vec());
+        open(&token, &keys, &demands(&[Algorithm::EdDSA]), NOW).map(drop)
+    };
+    assert_eq!((of("any", &a), of("b", &b)), (Ok(()), Ok(())));
+    assert_eq!(of("c", &b), Err(Fault::UnknownKey), "by another's name, or by a key that was added since");
+    assert_eq!(of("b", &pair().unwrap()), Err(Fault::Invalid("the signature is wrong")));
+}
