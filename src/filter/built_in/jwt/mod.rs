@@ -103,7 +103,9 @@ impl Jwt {
             Keys::Fixed(keys) => Arc::clone(keys),
             Keys::Remote(remote) => remote.keys().await.ok_or(Refusal::NoKeys)?,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        // Before there was time, all have expired.
+        let now = now.map_or(f64::INFINITY, |now| now.as_secs_f64());
         Ok(token::open(token, &keys, &self.demands, now))
     }
 
