@@ -140,6 +140,21 @@ impl App {
         self
     }
 
+    /// Say what may stand beside the name of an extension of yours, as [JSON Schema](https://json-schema.org): editors then
+    /// complete and check it like everything else. It stands for itself: references out of it lead nowhere.
+    ///
+    /// Without it the name is known, and anything may stand beside it.
+    #[must_use]
+    pub fn describe(mut self, name: &str, options: serde_json::Value) -> Self {
+        self.registry.describe(name, options);
+        self
+    }
+
+    /// What a configuration of this program may hold, as JSON Schema, draft 2020-12. The configuration of this app is not looked at.
+    pub fn schema(&self) -> serde_json::Value {
+        config::schema(&self.registry.registered())
+    }
+
     /// Find what would keep it from starting, without starting: names that nobody registered, options that their owners
     /// refuse, files that are not usable here.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
 use crate::backend::Roster;
-use crate::config::{Extension, Mistake, Options};
+use crate::config::{Extension, Mistake, Options, Registered};
 use crate::discovery::Source;
 use crate::filter::{BUILT_IN, Filter};
 use crate::health::Check;
@@ -23,6 +23,8 @@ pub(super) struct Registry {
     checks: BTreeMap<String, Make<Check>>,
     sources: BTreeMap<String, Make<Source>>,
     balances: BTreeMap<String, MakePool>,
+    /// What may stand beside names, as JSON Schema.
+    descriptions: BTreeMap<String, serde_json::Value>,
 }
 
 impl Registry {
@@ -60,6 +62,23 @@ impl Registry {
             builder.build::<S, _>(metrics, |roster| configure(options, roster))
         };
         self.balances.insert(name.to_owned(), Box::new(make));
+    }
+
+    pub(super) fn describe(&mut self, name: &str, options: serde_json::Value) {
+        self.descriptions.insert(name.to_owned(), options);
+    }
+
+    /// Everybody's names, for the schema.
+    pub(super) fn registered(&self) -> Vec<Registered> {
+        let known = |kind, name: &String| {
+            let options = self.descriptions.get(name).cloned();
+            Registered { kind, name: name.clone(), options }
+        };
+        let filters = self.filters.keys().map(|name| known("filter", name));
+        let checks = self.checks.keys().map(|name| known("health_check", name));
+        let sources = self.sources.keys().map(|name| known("discovery", name));
+        let balances = self.balances.keys().map(|name| known("balance", name));
+        filters.chain(checks).chain(sources).chain(balances).collect()
     }
 
     pub(super) fn filter(&self, named: &Extension) -> Result<Arc<dyn Filter>, Mistake> {

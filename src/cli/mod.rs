@@ -8,6 +8,7 @@ mod demo;
 mod drain;
 mod reload;
 mod run;
+mod schema;
 mod status;
 mod upgrade;
 
@@ -63,6 +64,8 @@ enum Command {
         #[structopt(long)]
         json: bool,
     },
+    /// Print what a configuration may hold as JSON Schema, for editors
+    Schema,
     /// Show pools and backends of the running process
     Status {
         /// The configuration file, for the admin address
@@ -101,6 +104,7 @@ pub fn main(extend: impl Fn(App) -> App) -> ExitCode {
     match arguments.command {
         Some(Command::Demo) => demo::demo(&extend),
         Some(Command::Check { conf, json }) => check::check(&conf, json, &extend),
+        Some(Command::Schema) => schema::schema(&extend),
         Some(Command::Status { conf, admin, json }) => status::status(conf.as_deref(), admin, json),
         Some(Command::Reload(arguments)) => reload::reload(&arguments),
         Some(Command::Plan(arguments)) => reload::plan(&arguments),

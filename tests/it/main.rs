@@ -77,6 +77,7 @@ mod robustness;
 mod rolling_deploy;
 mod routes;
 #[cfg(feature = "script")]
+mod schema;
 mod scripts;
 mod slow_start;
 mod smuggling;
