@@ -177,11 +177,6 @@ impl Ctx {
         self.client
     }
 
-    /// Whether its peer is one of `trusted_proxies`, so that what it says in `X-Forwarded-*` counts.
-    pub fn is_trusted(&self) -> bool {
-        self.trusted
-    }
-
     /// The certificate that the client has shown, which an authority of its listener's `client_ca` has signed.
     pub fn client_certificate(&self) -> Option<&ClientCertificate> {
         self.client_certificate.as_deref()

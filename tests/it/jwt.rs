@@ -1,5 +1,9 @@
 //! `jwt`: tokens by keys in a file, at a URL and of a secret; rotation; and whatever else somebody may send for a token.
 
+mod mistakes;
+mod openssl;
+mod remote;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -199,68 +203,6 @@ fn a_token_in_a_cookie_or_in_the_query_goes_no_further() {
     assert_eq!(origin.last().head.header("authorization"), Some(&*format!("Bearer {good}")));
 }
 
-/// Keys and signatures by openssl, which none of ours has made.
-#[test]
-fn rsa_and_elliptic_curves_by_openssl() {
-    if !have_openssl() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl").args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
-    };
-    openssl(&["genrsa", "-out", &path("rsa.key"), "2048"]);
-    openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &path("ec.key")]);
-    let modulus = String::from_utf8(openssl(&["rsa", "-in", &path("rsa.key"), "-modulus", "-noout"])).unwrap();
-    let modulus = modulus.trim().strip_prefix("Modulus=").unwrap();
-    let modulus: Vec<u8> =
-        (0..modulus.len() / 2).map(|at| u8::from_str_radix(&modulus[2 * at..2 * at + 2], 16).unwrap()).collect();
-    let der = openssl(&["ec", "-in", &path("ec.key"), "-pubout", "-outform", "DER"]);
-    let (x, y) = der[der.len() - 64..].split_at(32);
-    let set = json!({ "keys": [
-        { "kty": "RSA", "kid": "r", "n": encode(&modulus), "e": "AQAB" },
-        { "kty": "EC", "kid": "e", "crv": "P-256", "x": encode(x), "y": encode(y), "alg": "ES256" },
-    ] });
-    fs::write(path("jwks.json"), set.to_string()).unwrap();
-    let (evenkeel, _origin) = start(&format!("{{ jwks_file: {} }}", path("jwks.json")));
-    let sign = |key: &str, more: &[&str], message: &[u8]| {
-        fs::write(path("message"), message).unwrap();
-        openssl(&[&["dgst", "-sha256", "-sign", key], more, &[&path("message")]].concat())
-    };
-    let rsa = |header, more: &[&str]| token(header, &alice(), |message| sign(&path("rsa.key"), more, message));
-    let pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:-1"];
-    assert_eq!(show(&evenkeel, &rsa(json!({ "alg": "RS256", "kid": "r" }), &[])).status, 200);
-    assert_eq!(show(&evenkeel, &rsa(json!({ "alg": "RS256" }), &[])).status, 200);
-    assert_eq!(show(&evenkeel, &rsa(json!({ "alg": "PS256", "kid": "r" }), &pss)).status, 200);
-    assert_eq!(show(&evenkeel, &rsa(json!({ "alg": "PS256", "kid": "r" }), &[])).status, 401);
-    assert_eq!(show(&evenkeel, &rsa(json!({ "alg": "RS256", "kid": "e" }), &[])).status, 401, "by another's name");
-    let ec =
-        token(json!({ "alg": "ES256", "kid": "e" }), &alice(), |message| raw(&sign(&path("ec.key"), &[], message)));
-    assert_eq!(show(&evenkeel, &ec).status, 200);
-    // The confusion that has a name: the public key, which all know, as the secret of an HMAC.
-    let public = openssl(&["rsa", "-in", &path("rsa.key"), "-pubout"]);
-    for secret in [&public[..], public.trim_ascii_end(), &modulus] {
-        assert_eq!(show(&evenkeel, &by_secret(secret, &alice())).status, 401);
-    }
-}
-
-/// An ECDSA signature of DER as two numbers of 32 bytes.
-fn raw(der: &[u8]) -> Vec<u8> {
-    let (mut rest, mut numbers) = (&der[2..], Vec::new());
-    for _ in 0..2 {
-        let length = usize::from(rest[1]);
-        let number = &rest[2..2 + length];
-        let number: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
-        numbers.extend(std::iter::repeat_n(0, 32 - number.len()));
-        numbers.extend(number);
-        rest = &rest[2 + length..];
-    }
-    numbers
-}
-
 #[test]
 fn a_secret_is_for_those_who_have_it() {
     let secret = b"thirty-two bytes of a secret, or more";
@@ -286,119 +228,6 @@ fn keys_in_a_file_change_with_a_reload() {
     assert_eq!(status(&new), 200, "what was there stays");
 }
 
-/// A server of keys, which says what a test tells it to.
-struct Provider {
-    origin: Origin,
-    says: Arc<Mutex<(&'static str, String)>>,
-}
-
-impl Provider {
-    fn new(status: &'static str, text: String) -> Self {
-        let says = Arc::new(Mutex::new((status, text)));
-        let script = Arc::clone(&says);
-        let origin = Origin::new(move |exchange: &mut Exchange<'_>| {
-            let (status, text) = script.lock().unwrap().clone();
-            if status == "hang" { exchange.hang() } else { exchange.answer(status, &text) }
-        });
-        Provider { origin, says }
-    }
-
-    fn says(&self, status: &'static str, text: String) {
-        *self.says.lock().unwrap() = (status, text);
-    }
-
-    fn start(&self, options: &str) -> (Evenkeel, Origin) {
-        start(&format!("{{ jwks_url: 'http://{}/keys?secret=s', {options} }}", self.origin.address))
-    }
-}
-
-#[test]
-fn a_new_key_is_found_at_once_and_the_old_one_is_forgotten() {
-    let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let provider = Provider::new("200 OK", jwks(&[&old]));
-    let (evenkeel, _origin) = provider.start("refresh: 300ms");
-    assert_eq!(provider.origin.count(), 0, "not before it is needed");
-    assert_eq!(show(&evenkeel, &old.sign(&alice())).status, 200);
-    let asked = provider.origin.last().head;
-    assert_eq!((asked.word(0), asked.word(1)), ("GET", "/keys?secret=s"));
-    provider.says("200 OK", jwks(&[&new]));
-    wait_until("the new key is known", || show(&evenkeel, &new.sign(&alice())).status == 200);
-    assert_eq!(show(&evenkeel, &old.sign(&alice())).status, 401);
-}
-
-#[test]
-fn tokens_of_unknown_keys_do_not_hammer_the_url() {
-    let signer = Signer::new("a");
-    let provider = Provider::new("200 OK", jwks(&[&signer]));
-    let (evenkeel, _origin) = provider.start("refresh: 1h");
-    let stranger = Signer::new("b").sign(&alice());
-    let (mut client, nameless) = (evenkeel.client(), {
-        let key = Signer::new("c");
-        token(json!({ "alg": "EdDSA" }), &alice(), |message| key.1.sign(message).as_ref().to_vec())
-    });
-    let began = Instant::now();
-    let mut sent = 0;
-    while sent < 300 {
-        for token in [&stranger, &nameless] {
-            assert_eq!(client.get_with("/", &format!("Authorization: Bearer {token}\r\n")).status, 401);
-            sent += 1;
-        }
-    }
-    let most = 1 + began.elapsed().as_secs() as usize / 10;
-    assert!(provider.origin.count() <= most, "{} fetches for {sent} tokens", provider.origin.count());
-    assert_eq!(show(&evenkeel, &signer.sign(&alice())).status, 200);
-}
-
-#[test]
-fn the_keys_that_are_there_stay_while_the_url_does_not_answer() {
-    let signer = Signer::new("a");
-    let provider = Provider::new("200 OK", jwks(&[&signer]));
-    let (evenkeel, _origin) = provider.start("refresh: 200ms, timeout: 400ms");
-    let good = signer.sign(&alice());
-    assert_eq!(show(&evenkeel, &good).status, 200);
-    for (status, text) in [("500 Oh", ""), ("200 OK", "{\"keys\":[]}"), ("200 OK", "no JSON"), ("hang", "")] {
-        let before = provider.origin.count();
-        provider.says(status, text.to_owned());
-        wait_until("it was asked twice more", || {
-            assert_eq!(show(&evenkeel, &good).status, 200, "{status} {text}");
-            provider.origin.count() >= before + 2
-        });
-    }
-    let line = evenkeel.logged("WARN", 1).remove(0);
-    assert!(line.contains("/keys: answers 500") && !line.contains("secret"), "{line}");
-    provider.says("200 OK", jwks(&[&signer]));
-    wait_until("it answers again", || {
-        assert_eq!(show(&evenkeel, &good).status, 200);
-        !evenkeel.lines("answers again").is_empty()
-    });
-}
-
-#[test]
-fn without_any_keys_nobody_comes_in_and_one_fetch_serves_all() {
-    let signer = Signer::new("a");
-    let provider = Provider::new("hang", String::new());
-    let (evenkeel, origin) = provider.start("timeout: 500ms");
-    let good = format!("Authorization: Bearer {}\r\n", signer.sign(&alice()));
-    let mut clients: Vec<_> = (0..50).map(|_| evenkeel.client()).collect();
-    let began = Instant::now();
-    for client in &mut clients {
-        client.ask("/", &good);
-    }
-    for client in &mut clients {
-        let response = client.read();
-        assert_eq!((response.status, response.reason()), (503, "auth_unavailable"));
-    }
-    let most = 1 + began.elapsed().as_millis() as usize / 1000;
-    assert!((1..=most).contains(&provider.origin.count()), "{}", provider.origin.count());
-    assert_eq!(origin.count(), 0);
-    // Nobody has a token that is good, as far as anybody knows; who has none is told to bring one.
-    assert_eq!(evenkeel.get("/").status, 401);
-    provider.says("200 OK", jwks(&[&signer]));
-    let began = Instant::now();
-    wait_until("it has keys", || evenkeel.client().get_with("/", &good).status == 200);
-    assert!(began.elapsed() < LIMIT / 2);
-}
-
 #[test]
 fn over_http2_it_is_the_same() {
     let signer = Signer::new("a");
@@ -418,73 +247,4 @@ fn over_http2_it_is_the_same() {
     // A call of gRPC is told in its own words.
     let call = client.ask(client.request("POST", "/a.B/C", &[("content-type", "application/grpc")]), "x");
     assert_eq!((call.head.status.as_u16(), call.header("grpc-status")), (200, "16"));
-}
-
-#[test]
-fn its_mistakes_have_their_place_and_no_secret() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        fs::write(dir.path().join(name), text).unwrap();
-        dir.path().join(name).display().to_string()
-    };
-    let keys = write("keys.json", &jwks(&[&Signer::new("a")]));
-    let short = write("short", "hunter2");
-    let secret = write("secret", "hunter2hunter2hunter2hunter2hunter2");
-    let wrong = write("wrong.json", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"hunter2\"}]}");
-    assert!(Path::new(&keys).exists());
-    let one_of = "3:5: filters[0].jwt: needs one of 'jwks_file', 'jwks_url' and 'secret_file'";
-    for (options, message) in [
-        ("{}".to_owned(), one_of.to_owned()),
-        (format!("{{ jwks_file: {keys}, secret_file: {secret} }}"), one_of.to_owned()),
-        (format!("{{ secret_file: {short} }}"), "is too short: at least 32 bytes".to_owned()),
-        (format!("{{ jwks_file: {wrong} }}"), "filters[0].jwt.jwks_file: ".to_owned() + &wrong + " has no key"),
-        ("{ jwks_file: /nowhere }".to_owned(), "3:23: filters[0].jwt.jwks_file: cannot read /nowhere".to_owned()),
-        (
-            "{ jwks_url: 'http://a:hunter2@idp/' }".to_owned(),
-            "jwt.jwks_url: must have no user and no password".to_owned(),
-        ),
-        (format!("{{ jwks_file: {keys}, refresh: 1m }}"), "jwt.refresh: is of no use without 'jwks_url'".to_owned()),
-        (format!("{{ jwks_file: {keys}, algorithms: [none] }}"), "jwt.algorithms[0]: must be RS256".to_owned()),
-        (
-            format!("{{ jwks_file: {keys}, algorithms: [RS256, HS256] }}"),
-            "jwt.algorithms: has one that its keys are not for: HS256, HS384 and HS512 need a 'secret_file'".to_owned(),
-        ),
-        (
-            format!("{{ secret_file: {secret}, algorithms: [RS256] }}"),
-            "jwt.algorithms: has one that its keys are not for: 'secret_file' has HS256".to_owned(),
-        ),
-        (
-            format!("{{ jwks_file: {keys}, claims: {{ a: {{}} }} }}"),
-            "jwt.claims: must be values, like admin".to_owned(),
-        ),
-        (format!("{{ jwks_file: {keys}, issuer: 7 }}"), "jwt.issuer: must be a text or a list of texts".to_owned()),
-        // Whoever writes these wants something looked at.
-        (format!("{{ jwks_file: {keys}, issuer: [] }}"), "jwt.issuer: must be a text or a list of texts".to_owned()),
-        (
-            format!("{{ jwks_file: {keys}, audience: [] }}"),
-            "jwt.audience: must be a text or a list of texts".to_owned(),
-        ),
-        (
-            format!("{{ jwks_file: {keys}, audience: null }}"),
-            "jwt.audience: must be a text or a list of texts".to_owned(),
-        ),
-        ("{ jwks_url: 'http://a/', refresh: 0s }".to_owned(), "jwt.refresh: must be 1ms to 365d".to_owned()),
-        ("{ jwks_url: 'http://a/', timeout: 0s }".to_owned(), "jwt.timeout: must be 1ms to 365d".to_owned()),
-        (format!("{{ jwks_file: {keys}, leeway: 2h }}"), "jwt.leeway: must be 1h at the most".to_owned()),
-        (format!("{{ jwks_file: {keys}, from: body }}"), "jwt.from: must be header, cookie or query".to_owned()),
-        (
-            format!("{{ jwks_file: {keys}, claim_headers: {{ sub: Host }} }}"),
-            "claim_headers.sub: may not be host".to_owned(),
-        ),
-        (
-            format!("{{ jwks_file: {keys}, issuers: us }}"),
-            "jwt.issuers: unknown key, did you mean 'issuer'?".to_owned(),
-        ),
-    ] {
-        let output = check(&format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nfilters:\n  - jwt: {options}\npools: {{ web: {{ backends: [127.0.0.1:1] }} }}\n"
-        ));
-        assert!(output.contains(&message), "{options}: {output}");
-        assert!(!output.contains("hunter2"), "{output}");
-    }
 }

@@ -116,7 +116,7 @@ impl ForwardAuth {
             request,
             scheme: scheme(session, ctx),
             client: ctx.client(),
-            trusted: ctx.is_trusted(),
+            trusted: ctx.is_from_trusted_proxy(),
             hidden: hidden(request, ctx),
         };
         request::describe(&mut asking, &about, self.request_headers.as_deref())?;
@@ -182,7 +182,7 @@ fn hidden(request: &RequestHeader, ctx: &Ctx) -> Vec<String> {
 
 /// What the client speaks, as far as is known.
 fn scheme(session: &Session, ctx: &Ctx) -> &'static str {
-    let said = session.req_header().headers.get("x-forwarded-proto").filter(|_| ctx.is_trusted());
+    let said = session.req_header().headers.get("x-forwarded-proto").filter(|_| ctx.is_from_trusted_proxy());
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     match said.map(HeaderValue::as_bytes) {
         Some(b"https") => "https",
