@@ -1,7 +1,7 @@
 //! `basic_auth`: names and passwords, what they cost, and what the backend is told.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -161,16 +161,19 @@ fn guesses_beyond_what_there_is_time_for_are_sent_away() {
 #[test]
 fn a_name_of_nobody_takes_as_long_as_any() {
     let (evenkeel, _origin) = start(&format!("{{ users: {{ alice: '{SLOW}' }} }}"));
-    let fastest = |name: &str| {
-        let time = |number| {
-            let began = Instant::now();
-            assert_eq!(ask(&evenkeel, &line(name, &format!("guess {number}"))).status, 401);
-            began.elapsed()
-        };
-        (0..3).map(time).min().unwrap()
+    let time = |name: &str, number: usize| {
+        let began = Instant::now();
+        assert_eq!(ask(&evenkeel, &line(name, &format!("guess {number}"))).status, 401);
+        began.elapsed()
     };
-    let (known, unknown) = (fastest("alice"), fastest("nobody"));
-    assert!(unknown * 2 > known && known * 2 > unknown, "{known:?} {unknown:?}");
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    // The fastest of each: whatever else this machine does makes some of them slower.
+    let alike = (0..20).any(|number| {
+        known = known.min(time("alice", number));
+        unknown = unknown.min(time("nobody", number));
+        unknown * 2 > known && known * 2 > unknown
+    });
+    assert!(alike, "{known:?} {unknown:?}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn who_is_let_in_is_made_known_to_the_backend() {
     let (evenkeel, origin) = start(&service, COPY);
     let mut client = evenkeel.client();
     let request = "POST /path?q=1 HTTP/1.1\r\nHost: app.test\r\nX-Key: good\r\nContent-Length: 4\r\nRemote-User: root\r\n\
-                   Remote_User: root\r\nConnection: Remote-User\r\nX-Forwarded-For: 1.2.3.4\r\nX-Original-URL: /free\r\n\r\nbody";
+                   Remote_User: root\r\nConnection: Remote-User\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\nX-Original-URL: /free\r\n\r\nbody";
     let response = client.send(request).read();
     assert_eq!((response.status, response.text()), (200, "in".to_owned()));
     let asked = service.last().head;
@@ -95,6 +95,29 @@ fn who_is_let_in_is_made_known_to_the_backend() {
     assert_eq!(client.get_with("/", "X-Key: nobody\r\nRemote-User: root\r\n").status, 200);
     assert_eq!(origin.last().head.header("remote-user"), None);
     assert_eq!(service.connections(), 1, "connections are kept");
+}
+
+#[test]
+fn a_trusted_proxy_says_what_its_client_has_asked_it() {
+    let service = service();
+    let origin = Origin::saying("in");
+    let evenkeel = Evenkeel::start(&format!(
+        "trusted_proxies: [127.0.0.1]\nfilters: [{{ forward_auth: {{ url: 'http://{}/' }} }}]\n{}",
+        service.address,
+        pool(&[origin.address], "")
+    ));
+    let headers = "X-Key: good\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: app.test\r\n\
+                   X-Forwarded-Proto: https\r\nX-Forwarded-Uri: /free\r\n";
+    assert_eq!(evenkeel.client().get_with("/path", headers).status, 200);
+    let asked = service.last().head;
+    for (name, value) in [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-host", "app.test"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-uri", "/path"),
+    ] {
+        assert_eq!(asked.all(name), [value], "{name}");
+    }
 }
 
 #[test]
