@@ -119,7 +119,7 @@ impl Desk {
         systemd::reloading();
         let done = match Config::load(&file) {
             Ok(config) => self.reloader.reload(config).await,
-            Err(e) => Err(Refusal::Config(e)),
+            Err(e) => Err(Refusal::Config(self.reloader.explained(e))),
         };
         if done.is_ok() {
             // Other filters may have other files.
@@ -134,7 +134,8 @@ impl Desk {
     }
 
     async fn plan(&mut self, candidate: Candidate) -> Result<Receipt, Refusal> {
-        let config = Config::parse(&candidate.text, Some(&candidate.file)).map_err(Refusal::Config)?;
+        let config = Config::parse(&candidate.text, Some(&candidate.file));
+        let config = config.map_err(|e| Refusal::Config(self.reloader.explained(e)))?;
         Ok(self.reloader.plan(config).await?.receipt)
     }
 

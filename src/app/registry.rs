@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
 use crate::backend::Roster;
-use crate::config::{Extension, Mistake, Options, Registered};
-use crate::discovery::Source;
+use crate::config::{Balance, Config, Extension, Mistake, Options, Probe, Registered, Source};
+use crate::discovery;
 use crate::filter::{BUILT_IN, Filter};
 use crate::health::Check;
 use crate::metrics::Metrics;
@@ -21,7 +21,7 @@ type MakePool = Box<dyn Fn(PoolBuilder, &Metrics, &Options) -> Result<Pool, Mist
 pub(super) struct Registry {
     filters: BTreeMap<String, Make<Arc<dyn Filter>>>,
     checks: BTreeMap<String, Make<Check>>,
-    sources: BTreeMap<String, Make<Source>>,
+    sources: BTreeMap<String, Make<discovery::Source>>,
     balances: BTreeMap<String, MakePool>,
     /// What may stand beside names, as JSON Schema.
     descriptions: BTreeMap<String, serde_json::Value>,
@@ -45,7 +45,7 @@ impl Registry {
         self.checks.insert(name.to_owned(), make);
     }
 
-    pub(super) fn add_source(&mut self, name: &str, make: Make<Source>) {
+    pub(super) fn add_source(&mut self, name: &str, make: Make<discovery::Source>) {
         self.sources.insert(name.to_owned(), make);
     }
 
@@ -81,6 +81,26 @@ impl Registry {
         filters.chain(checks).chain(sources).chain(balances).collect()
     }
 
+    /// What is wrong with the extensions that `config` names, made for nothing else. Of an algorithm just its name is known then.
+    pub(super) fn examine(&self, config: &Config) -> Vec<Mistake> {
+        let listeners = config.listeners.iter().flat_map(|listener| &listener.filters);
+        let routes = config.routes.iter().flat_map(|route| &route.filters);
+        let filters = config.filters.iter().chain(listeners).chain(routes);
+        let mut mistakes: Vec<Mistake> = filters.filter_map(|named| self.filter(named).err()).collect();
+        for pool in &config.pools {
+            if let Source::Discovery(named) = &pool.source {
+                mistakes.extend(self.source(named).err());
+            }
+            if let Some(Probe::Extension(named)) = pool.health_check.as_ref().map(|check| &check.probe) {
+                mistakes.extend(self.check(named).err());
+            }
+            if let Balance::Extension(named) = &pool.balance {
+                mistakes.extend(find(&self.balances, "balance", named).err());
+            }
+        }
+        mistakes
+    }
+
     pub(super) fn filter(&self, named: &Extension) -> Result<Arc<dyn Filter>, Mistake> {
         find(&self.filters, "filter", named)?(&named.options)
     }
@@ -89,7 +109,7 @@ impl Registry {
         find(&self.checks, "health check", named)?(&named.options)
     }
 
-    pub(super) fn source(&self, named: &Extension) -> Result<Source, Mistake> {
+    pub(super) fn source(&self, named: &Extension) -> Result<discovery::Source, Mistake> {
         find(&self.sources, "discovery", named)?(&named.options)
     }
 
