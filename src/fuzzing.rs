@@ -17,7 +17,8 @@ use crate::route::{Asked, Router};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
+    ("authorization", crate::filter::fuzz),
     ("chunks", crate::front::fuzz::chunks),
     ("codings", crate::proxy::fuzz::codings),
     ("configuration", configuration),
@@ -107,7 +108,18 @@ mod tests {
     use super::*;
 
     /// What comes near to something that each of them accepts.
-    const SEEDS: [(&str, &[&str]); 14] = [
+    const SEEDS: [(&str, &[&str]); 15] = [
+        (
+            "authorization",
+            &[
+                "Basic YWxpY2U6YTpi",
+                "Bearer eyJhbGciOiJIUzI1NiIsImtpZCI6ImEifQ.eyJleHAiOjk5OTk5OTk5OTl9.AAAA",
+                "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+                "alice:$2y$05$fNoBX9BgE0x41e/qCNDDfuXTwBjpQUwgs40DJJfxj1ICBlsrRN0/.",
+                "bob:$argon2id$v=19$m=256,t=1,p=1$c29tZXNhbHQ$C1nSQzCTQWzgK9naSl2auLfd0EqDoFwYFGg9v5LwjIc",
+                "http://[::1]:80/a?b",
+            ],
+        ),
         ("chunks", &["\x035\r\nhello\r\n0\r\n\r\n", "\x01a;b=\"c\"\r\n0123456789\r\n0\r\nX: y\r\n\r\n"]),
         ("codings", &["chunked", "gzip, chunked", "5", "5, 5", "close, x-a, content-length"]),
         ("configuration", &[include_str!("../conf/minimal.yaml"), include_str!("../conf/full.yaml")]),

@@ -91,6 +91,26 @@ impl Answer {
         Ok(self)
     }
 
+    /// Add a header, beside any of this name.
+    ///
+    /// # Errors
+    /// That the name or the value has a character which it may not have.
+    pub fn append(mut self, name: impl IntoCaseHeaderName, value: impl TryInto<HeaderValue>) -> Result<Self> {
+        let malformed = |_| Error::explain(ErrorType::InvalidHTTPHeader, "a header that is none");
+        let value = value.try_into().map_err(malformed)?;
+        self.header.append_header(name, value)?;
+        Ok(self)
+    }
+
+    /// Be a refusal for this reason, whatever else it says.
+    ///
+    /// # Errors
+    /// None: what is written is well-formed.
+    pub fn because(mut self, reason: Reason) -> Result<Self> {
+        self.refusal = Some(reason);
+        self.header(REASON_HEADER, reason.as_str())
+    }
+
     /// Have this text for its body, as `text/plain`.
     #[must_use]
     pub fn text(self, text: impl Into<String>) -> Self {

@@ -24,6 +24,7 @@ mod call;
 mod chain;
 mod chains;
 mod choice;
+mod client;
 mod ctx;
 mod hook;
 mod host;
@@ -46,6 +47,8 @@ use pingora_proxy::Session;
 pub use answer::Answer;
 pub(crate) use answer::DRAIN_REFUSED;
 pub(crate) use built_in::ALL as BUILT_IN;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use built_in::fuzz;
 pub(crate) use call::{INTERNAL, UNAVAILABLE, begins, is_call, kind, status_of};
 pub use chain::Chain;
 pub use chains::Chains;

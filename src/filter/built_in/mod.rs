@@ -1,12 +1,19 @@
 //! The filters that every program has, one file each, written against the same trait as anybody's.
 
+mod basic_auth;
 mod body_limit;
 mod buffer;
 mod compress;
+mod cors;
 mod error_pages;
+mod forward_auth;
 mod headers;
+mod identity;
 mod ip;
+mod jwt;
 mod maintenance;
+mod names;
+mod quiet;
 mod rate_limit;
 mod request_id;
 
@@ -36,12 +43,16 @@ macro_rules! built_in {
 
 /// All of them, in the order of their names.
 pub(crate) const ALL: &[BuiltIn] = &[
+    built_in!("basic_auth", |options| made(basic_auth::BasicAuth::new(options))),
     built_in!("body_limit", |options| made(body_limit::BodyLimit::new(options))),
     built_in!("buffer", |options| made(buffer::Buffer::new(options))),
     built_in!("compress", |options| made(compress::Compress::new(options))),
+    built_in!("cors", |options| made(cors::Cors::new(options))),
     built_in!("error_pages", |options| made(error_pages::ErrorPages::new(options))),
+    built_in!("forward_auth", |options| made(forward_auth::ForwardAuth::new(options))),
     built_in!("ip_allow", |options| made(ip::IpAllow::new(options))),
     built_in!("ip_deny", |options| made(ip::IpDeny::new(options))),
+    built_in!("jwt", |options| made(jwt::Jwt::new(options))),
     built_in!("maintenance", |options| made(maintenance::Maintenance::new(options))),
     built_in!("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
     built_in!("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
@@ -58,6 +69,13 @@ fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
 #[cfg(not(feature = "script"))]
 fn script(options: &Options) -> Result<Arc<dyn Filter>, Mistake> {
     Err(options.mistake("this program was built without scripts; build it with the cargo feature 'script'"))
+}
+
+/// What clients send to say who they are, and what stands in the files that it is compared with.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(data: &[u8]) {
+    basic_auth::fuzz(data);
+    jwt::fuzz(data);
 }
 
 fn made(filter: Result<impl Filter, Mistake>) -> Result<Arc<dyn Filter>, Mistake> {

@@ -7,23 +7,8 @@ use http::HeaderName;
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::super::names::FRAMING;
 use super::template::Template;
-
-/// Those by which a message is taken apart, or which are for one connection alone: to change one is to make it another message.
-const FRAMING: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A header and its value.
 pub(super) struct Named {
