@@ -17,9 +17,8 @@ fn main() -> io::Result<()> {
 
 /// The modules of a folder's pages. A page has the pages of the folder of its name within it.
 fn modules(docs: &Path, folder: &Path, out: &Path) -> io::Result<String> {
-    let mut pages: Vec<PathBuf> = fs::read_dir(docs.join(folder))?
-        .map(|entry| Ok(folder.join(entry?.file_name())))
-        .collect::<io::Result<_>>()?;
+    let mut pages: Vec<PathBuf> =
+        fs::read_dir(docs.join(folder))?.map(|entry| Ok(folder.join(entry?.file_name()))).collect::<io::Result<_>>()?;
     pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
     pages.sort();
     let mut modules = String::new();
@@ -31,7 +30,8 @@ fn modules(docs: &Path, folder: &Path, out: &Path) -> io::Result<String> {
         let below = page.with_extension("");
         let inner = if docs.join(&below).is_dir() { self::modules(docs, &below, out)? } else { String::new() };
         let name = module(&below);
-        let _ = writeln!(modules, "#[doc = include_str!({:?})]\npub mod {name} {{\n{inner}}}", copy.display().to_string());
+        let _ =
+            writeln!(modules, "#[doc = include_str!({:?})]\npub mod {name} {{\n{inner}}}", copy.display().to_string());
     }
     Ok(modules)
 }

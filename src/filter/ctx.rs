@@ -1,16 +1,19 @@
 //! What is known of one request while it is under way; filters read it, and keep state of their own in it.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Extensions;
+use pingora::http::RequestHeader;
 use pingora_core::protocols::l4::socket::SocketAddr;
 
+use super::key::{self, Key};
 use super::{Chain, Filter, Hook, RequestId};
 use crate::backend::{BackendState, Lease};
-use crate::config::Priority;
+use crate::config::{KeySource, Priority};
 use crate::pool::Pool;
 use crate::reason::Reason;
 use crate::terms::ClientCertificate;
@@ -175,6 +178,18 @@ impl Ctx {
     /// The client's address, as far as `trusted_proxies` allow to tell; `None` on a Unix socket.
     pub fn client(&self) -> Option<IpAddr> {
         self.client
+    }
+
+    /// The first of these parts that the request has and that is not empty, as limits and hashing algorithms see it: of an
+    /// address its 4 or 16 octets, of the header `host` what the request is for in either version of HTTP. A
+    /// [`Parts`](crate::config::Parts) in a filter's options lets the configuration name them.
+    pub fn part<'a>(&self, parts: &'a [KeySource], request: &'a RequestHeader) -> Option<Cow<'a, [u8]>> {
+        match key::of(parts, request, self.client) {
+            Key::None => None,
+            Key::Part(part) => Some(part.into()),
+            Key::V4(octets) => Some(octets.to_vec().into()),
+            Key::V6(octets) => Some(octets.to_vec().into()),
+        }
     }
 
     /// The certificate that the client has shown, which an authority of its listener's `client_ca` has signed.
