@@ -146,7 +146,7 @@ impl PoolState {
         self.limit.load(SeqCst) != NOT_COUNTED
     }
 
-    /// Attempts that are under way, or 0 where they are not counted.
+    /// Attempts that are under way, or 0 where they are not counted: without a limit of the pool's, [`PoolState::count`] begins it.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(SeqCst)
     }

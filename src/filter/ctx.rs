@@ -61,7 +61,7 @@ pub struct Ctx {
     pub extensions: Extensions,
 }
 
-/// An attempt's times; all `None` until they happen.
+/// An attempt's times and bytes; times are `None` until they happen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     /// 1 for a request's first; 0 before it.
@@ -212,12 +212,12 @@ impl Ctx {
         self.trusted
     }
 
-    /// Bytes of its body that have come from the client so far, as it sent them.
+    /// Bytes of its body that have come from the client so far, as it sent them; each once, however many attempts were given them.
     pub fn body_received(&self) -> u64 {
         self.body_received
     }
 
-    /// The pool that its route leads to.
+    /// The pool that its route leads to; `None` until the route is found, and where it answers by itself.
     pub fn pool(&self) -> Option<&Arc<Pool>> {
         self.pool.as_ref()
     }
@@ -233,7 +233,7 @@ impl Ctx {
         self.priority = priority;
     }
 
-    /// The backend of the attempt under way.
+    /// The backend of the attempt under way; `None` before the first, and where none is asked.
     pub fn backend(&self) -> Option<&Arc<BackendState>> {
         self.lease.as_ref().map(Lease::backend)
     }
