@@ -136,7 +136,7 @@ impl PoolState {
     }
 
     /// Count attempts from now on: an algorithm wants to know.
-    pub(crate) fn count(&self) {
+    pub fn count(&self) {
         let _ = self.limit.compare_exchange(NOT_COUNTED, NO_LIMIT, SeqCst, SeqCst);
     }
 
