@@ -20,7 +20,7 @@ mod judge;
 mod leg;
 mod location;
 mod mirror;
-mod path;
+pub(crate) mod path;
 mod race;
 mod redirect;
 mod relay;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// Who may import whom, beside itself; `app` and what starts it may import everybody, and so may what tries all parsers.
 const MAY: [(&str, &[&str]); 20] = [
+    // The pages of docs/, no code.
     ("book", &[]),
     ("testing", &["app", "admin", "health", "config"]),
     ("cli", &["app", "admin", "config"]),

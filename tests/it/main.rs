@@ -23,6 +23,7 @@ mod ejection;
 mod error_pages;
 mod errors;
 mod examples;
+mod explain;
 mod fail_open;
 mod failover;
 mod framing;

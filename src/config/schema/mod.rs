@@ -17,6 +17,8 @@ mod tables;
 mod tests;
 
 use serde_json::{Map, Value as Json, json};
+#[cfg(test)]
+pub(crate) use tables::renew_documents;
 
 use super::node::Node;
 use super::read_extension::json as json_of;
@@ -60,6 +62,11 @@ pub(crate) fn schema(registered: &[Registered]) -> Json {
     top["title"] = json!("Configuration of Evenkeel");
     top["$defs"] = Json::Object(definitions);
     top
+}
+
+/// The schema of an extension's options, written in our short hand.
+pub(crate) fn options_schema(text: &str) -> Json {
+    yaml::parse(text).0.map(|node| expand::expand(&json_of(&node), &[])).unwrap_or_default()
 }
 
 /// What a file of ours defines, in its order.
