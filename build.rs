@@ -12,6 +12,8 @@ fn main() -> io::Result<()> {
     let docs = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("docs");
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let modules = modules(&docs, Path::new(""), &out)?;
+    let first = fs::read_to_string(docs.join("README.md"))?;
+    fs::write(out.join("book/README.md"), for_rustdoc(&first, Path::new("")))?;
     fs::write(out.join("book.rs"), modules)
 }
 
@@ -86,7 +88,7 @@ fn page(path: &Path) -> Option<String> {
         }
     }
     let page: PathBuf = parts.iter().collect();
-    if page == Path::new("README.md") {
+    if page == Path::new("README.md") || page == Path::new("SUMMARY.md") {
         return Some("crate::book".to_owned());
     }
     page.extension().filter(|extension| *extension == "md")?;
@@ -94,7 +96,8 @@ fn page(path: &Path) -> Option<String> {
     Some(format!("crate::book::{}", modules.join("::")))
 }
 
-/// The pages that are a module: not the book's first, which is the module around them, and not its list of pages.
+/// The pages that are a module: not the book's first, which the module around them begins with, and not its list of pages, which
+/// that module is.
 fn named(page: &Path) -> Option<&str> {
     page.file_stem()?.to_str().filter(|name| !matches!(*name, "README" | "SUMMARY"))
 }

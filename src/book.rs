@@ -1,4 +1,2 @@
-//! How to run it, and how to extend it: the pages of `docs/`, as the repository has them.
-//!
-//! Begin with the [start]. `build.rs` makes the modules.
+//! The pages are those of `docs/` in the repository; `build.rs` makes the modules.
 include!(concat!(env!("OUT_DIR"), "/book.rs"));

@@ -51,7 +51,8 @@
 //!
 //! What you add is tested in ten lines, with the balancer in the test's own process: [`testing`].
 //!
-//! Everything else is told in the [`book`], the pages of `docs/`.
+//! Everything else is told in the [`book`], the pages of `docs/`: [`book::extending`] has a page for each extension point, with a
+//! whole program and every method.
 //!
 //! # The modules, from the top down
 //!
@@ -80,6 +81,7 @@ pub mod admin;
 pub mod app;
 pub mod backend;
 #[cfg(any(doc, doctest))]
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/book/README.md"))]
 pub mod book;
 pub mod cli;
 pub mod config;

@@ -60,9 +60,9 @@ pub struct App {
 /// How to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {
-    /// Become a daemon.
+    /// Become a daemon. Default `false`.
     pub daemon: bool,
-    /// Take the listening sockets over from the running process.
+    /// Take the listening sockets over from the running process. Default `false`.
     pub upgrade: bool,
 }
 
@@ -91,7 +91,11 @@ impl App {
         App { config, registry: Registry::new() }
     }
 
-    /// Register a filter: `filters: [NAME: {…}]` in a route makes one with `make`.
+    /// Register a filter: `filters: [NAME: {…}]` of the whole, of a listener or of a route makes one with `make`. It is called for
+    /// each place that names it, at the start, by `check`, and by a reload for whoever is new or was changed; so it begins
+    /// nothing that must be ended. A built-in one of this name gives way.
+    ///
+    /// What `make` refuses is a mistake in the configuration. See the [page about filters](crate::book::extending::filter).
     #[must_use]
     pub fn filter<F: Filter + 'static>(
         mut self,
@@ -103,7 +107,8 @@ impl App {
     }
 
     /// Register a health check: `health_check: { NAME: {…} }` in a pool makes one with `make`. Interval, timeout, `rise`
-    /// and `fall` are the pool's; the check's own thresholds are not asked.
+    /// and `fall` are the pool's; the check's own thresholds are not asked. `tcp`, `http` and `grpc` stay what they are. See the
+    /// [page about health checks](crate::book::extending::health_check).
     #[must_use]
     pub fn health_check<C: HealthCheck + Send + Sync + 'static>(
         mut self,
@@ -114,7 +119,8 @@ impl App {
         self
     }
 
-    /// Register a source of backends: `discovery: { NAME: {…} }` in a pool makes one with `make`.
+    /// Register a source of backends: `discovery: { NAME: {…} }` in a pool makes one with `make`. It is asked every 10 s. See the
+    /// [page about sources](crate::book::extending::discovery).
     #[must_use]
     pub fn discovery<D: ServiceDiscovery + Send + Sync + 'static>(
         mut self,
@@ -126,7 +132,8 @@ impl App {
     }
 
     /// Register an algorithm: `balance: NAME` or `balance: { NAME: {…} }` in a pool. `configure` makes its configuration;
-    /// through the roster an algorithm sees the state of each backend.
+    /// through the roster an algorithm sees the state of each backend. The names of built-in ones stay theirs. See the
+    /// [page about algorithms](crate::book::extending::algorithm).
     #[must_use]
     pub fn balance<S>(
         mut self,

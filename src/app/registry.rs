@@ -38,8 +38,11 @@ impl Registry {
         registry
     }
 
+    /// One that is there already gives way, with what was said of its options.
     pub(super) fn add_filter(&mut self, name: &str, make: Make<Arc<dyn Filter>>) {
-        self.filters.insert(name.to_owned(), make);
+        if self.filters.insert(name.to_owned(), make).is_some() {
+            self.descriptions.remove(name);
+        }
     }
 
     pub(super) fn add_check(&mut self, name: &str, make: Make<Check>) {
@@ -167,6 +170,19 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 9, "{seen} with keys");
+    }
+
+    #[test]
+    fn who_takes_the_place_of_a_built_in_filter_has_not_its_schema() {
+        struct Mine;
+        impl Filter for Mine {}
+        let options = |registry: &Registry| {
+            registry.registered().into_iter().find(|it| it.name == "buffer").and_then(|it| it.options)
+        };
+        let mut registry = Registry::new();
+        assert!(options(&registry).is_some());
+        registry.add_filter("buffer", Box::new(|_| Ok(Arc::new(Mine))));
+        assert_eq!(options(&registry), None);
     }
 
     #[test]

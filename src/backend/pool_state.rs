@@ -13,7 +13,7 @@ use super::concurrency::{Concurrency, Notice};
 use super::histogram::{Bins, Quantiles};
 use super::latency::{Averaging, Fading, Latency};
 use super::watch::Watch;
-use crate::config::{Adaptive, Priority};
+use crate::config::{Adaptive, Decay, Priority};
 
 /// One measurement of so many goes into the pool's typical latency: all threads write that word.
 const TYPICAL_EVERY: u32 = 16;
@@ -136,7 +136,7 @@ impl PoolState {
     }
 
     /// Count attempts from now on: an algorithm wants to know.
-    pub(crate) fn count(&self) {
+    pub fn count(&self) {
         let _ = self.limit.compare_exchange(NOT_COUNTED, NO_LIMIT, SeqCst, SeqCst);
     }
 
@@ -146,7 +146,7 @@ impl PoolState {
         self.limit.load(SeqCst) != NOT_COUNTED
     }
 
-    /// Attempts that are under way, or 0 where they are not counted.
+    /// Attempts that are under way, or 0 where they are not counted: without a limit of the pool's, [`PoolState::count`] begins it.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(SeqCst)
     }
@@ -206,6 +206,15 @@ impl PoolState {
     /// Wait beside the line, for a second attempt.
     pub(crate) fn stand_by(&self) -> Place<'_> {
         Place::new(self, false)
+    }
+
+    /// Measure from now on how long answers take, to their first byte: an algorithm wants to know, by [`BackendState::expected`]
+    /// or [`BackendState::latency`]. A slow answer counts at once, and fades over `decay`.
+    ///
+    /// [`BackendState::expected`]: super::BackendState::expected
+    /// [`BackendState::latency`]: super::BackendState::latency
+    pub fn measure_latency(&self, decay: Decay) {
+        self.measure(Averaging { fading: Fading::over(decay), peak: true });
     }
 
     /// Measure latencies from now on.

@@ -15,6 +15,7 @@ use super::rest::{Record, Rest};
 use super::row::Row;
 use super::work::{self, Work};
 use super::{Attributes, Change, Health, PoolState, Thresholds, clock, ramp};
+use crate::config::Decay;
 
 /// What is known of one backend of one pool.
 ///
@@ -112,6 +113,13 @@ impl BackendState {
     /// algorithm does not measure it.
     pub fn latency(&self) -> Option<Duration> {
         self.latency.last()
+    }
+
+    /// The time to the first byte that is to be expected of it now: its average, which counts for less the longer ago an attempt
+    /// has ended, so that who was slow is tried again; of who has not answered yet, what is typical of the pool. `decay` is what
+    /// [`PoolState::measure_latency`] was told, without which nothing is known. Two atomic reads.
+    pub fn expected(&self, decay: Decay) -> Duration {
+        Duration::from_secs_f32(self.expected_micros(clock::wrapped_millis(), Fading::over(decay)) / 1e6)
     }
 
     /// The time to answer that an algorithm should expect of it, in microseconds, at `now` in [`clock`] milliseconds.

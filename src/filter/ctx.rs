@@ -1,16 +1,19 @@
 //! What is known of one request while it is under way; filters read it, and keep state of their own in it.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Extensions;
+use pingora::http::RequestHeader;
 use pingora_core::protocols::l4::socket::SocketAddr;
 
+use super::key::{self, Key};
 use super::{Chain, Filter, Hook, RequestId};
 use crate::backend::{BackendState, Lease};
-use crate::config::Priority;
+use crate::config::{KeySource, Priority};
 use crate::pool::Pool;
 use crate::reason::Reason;
 use crate::terms::ClientCertificate;
@@ -58,7 +61,7 @@ pub struct Ctx {
     pub extensions: Extensions,
 }
 
-/// An attempt's times; all `None` until they happen.
+/// An attempt's times and bytes; times are `None` until they happen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     /// 1 for a request's first; 0 before it.
@@ -177,6 +180,18 @@ impl Ctx {
         self.client
     }
 
+    /// The first of these parts that the request has and that is not empty, as limits and hashing algorithms see it: of an
+    /// address its 4 or 16 octets, of the header `host` what the request is for in either version of HTTP. A
+    /// [`Parts`](crate::config::Parts) in a filter's options lets the configuration name them.
+    pub fn part<'a>(&self, parts: &'a [KeySource], request: &'a RequestHeader) -> Option<Cow<'a, [u8]>> {
+        match key::of(parts, request, self.client) {
+            Key::None => None,
+            Key::Part(part) => Some(part.into()),
+            Key::V4(octets) => Some(octets.to_vec().into()),
+            Key::V6(octets) => Some(octets.to_vec().into()),
+        }
+    }
+
     /// The certificate that the client has shown, which an authority of its listener's `client_ca` has signed.
     pub fn client_certificate(&self) -> Option<&ClientCertificate> {
         self.client_certificate.as_deref()
@@ -197,12 +212,12 @@ impl Ctx {
         self.trusted
     }
 
-    /// Bytes of its body that have come from the client so far, as it sent them.
+    /// Bytes of its body that have come from the client so far, as it sent them; each once, however many attempts were given them.
     pub fn body_received(&self) -> u64 {
         self.body_received
     }
 
-    /// The pool that its route leads to.
+    /// The pool that its route leads to; `None` until the route is found, and where it answers by itself.
     pub fn pool(&self) -> Option<&Arc<Pool>> {
         self.pool.as_ref()
     }
@@ -218,7 +233,7 @@ impl Ctx {
         self.priority = priority;
     }
 
-    /// The backend of the attempt under way.
+    /// The backend of the attempt under way; `None` before the first, and where none is asked.
     pub fn backend(&self) -> Option<&Arc<BackendState>> {
         self.lease.as_ref().map(Lease::backend)
     }

@@ -67,6 +67,8 @@ pub(crate) const FILTER_FAILED: ErrorType = ErrorType::Custom("FilterFailed");
 /// [`Ctx::extensions`]. See the [module](self) for the order in which several are passed.
 ///
 /// # Errors
+/// See the [page about filters](crate::book::extending::filter) for what each hook may do, and what an error of each does.
+///
 /// An error from a hook ends the request. One made with `Error::explain(HTTPStatus(403), "…")` ends it with that status, and a
 /// reason of its own (`unauthorized`, `forbidden`, `rate_limited`) or `refused`; any other is the filter's fault, and answered
 /// with 500. To refuse in other words, or with headers, send an [`Answer`] from `request_filter`.
@@ -90,8 +92,8 @@ pub trait Filter: Send + Sync + 'static {
     }
 
     /// A piece of the request's body is on its way to the backend; the last has `end_of_stream`, and may be `None`. `None` in
-    /// place of any other means that nothing of it is passed on. What comes through a tunnel, as of a WebSocket, passes it, too. Called for all pieces again if a further attempt is given them:
-    /// [`Attempt::number`] tells.
+    /// place of any other means that nothing of it is passed on. What comes through a tunnel, as of a WebSocket, passes it, too.
+    /// Called for all pieces again if a further attempt is given them: [`Attempt::number`] tells.
     async fn request_body_filter(
         &self,
         _session: &mut Session,
@@ -169,7 +171,8 @@ pub trait Filter: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The request has ended, one way or another.
+    /// The request has ended, one way or another; metrics and access log come after this. `error` is what ended it, if it was one;
+    /// [`Ctx::reason`] says it in a word.
     async fn logging(&self, _session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
         ctx.not_implemented::<Self>(Hook::Logging);
     }

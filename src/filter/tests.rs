@@ -3,11 +3,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::{Chain, Ctx, Filter, Hook};
+use crate::config::KeySource;
 
 fn session() -> Session {
     let (ours, _) = tokio::io::duplex(64);
@@ -121,4 +122,17 @@ fn a_chain_has_a_bit_for_each() {
         assert_eq!(chain.len(), count.min(Chain::MOST));
         assert_eq!(chain.has(Hook::Pick), count > 0);
     }
+}
+
+#[test]
+fn a_filter_finds_the_part_that_the_configuration_names() {
+    let mut request = RequestHeader::build("GET", b"/?user=7", None).unwrap();
+    request.insert_header("cookie", "a=1; sid=s1").unwrap();
+    let mut ctx = Ctx::new();
+    ctx.client = "10.1.2.3".parse().ok();
+    let part = |parts: &[KeySource]| ctx.part(parts, &request).map(|part| part.into_owned());
+    assert_eq!(part(&[KeySource::Header("x-none".into()), KeySource::Cookie("sid".into())]).unwrap(), b"s1");
+    assert_eq!(part(&[KeySource::Query("user".into())]).unwrap(), b"7");
+    assert_eq!(part(&[KeySource::ClientIp]).unwrap(), [10, 1, 2, 3]);
+    assert_eq!(part(&[KeySource::Query("none".into())]), None);
 }

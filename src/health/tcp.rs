@@ -7,7 +7,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::HealthCheck;
 use tokio::net::{TcpStream, UnixStream};
 
-/// Connects and hangs up.
+/// Connects and hangs up. How long that may take is the pool's `timeout` to say.
 #[derive(Default)]
 pub struct TcpCheck;
 

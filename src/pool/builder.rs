@@ -154,7 +154,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How long each step may take.
+    /// How long each step may take. Default: as in the file, 2 s to connect, 60 s for a request.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;

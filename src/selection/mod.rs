@@ -39,19 +39,22 @@ pub use peak_ewma::Sooner;
 pub use random::AtRandom;
 pub use round_robin::Turns;
 
-/// Smooth weighted round robin.
+/// Smooth weighted round robin, exact over each cycle. Source: nginx's (2012).
 pub type RoundRobin = Selection<Turns>;
-/// Weighted random choice.
+/// Weighted random choice, by the alias method. Source: M. D. Vose, A linear algorithm for generating random numbers with a given
+/// distribution, IEEE TSE 17(9), 1991.
 pub type Random = Selection<AtRandom>;
-/// The fewest requests in flight for each unit of weight.
+/// The fewest requests in flight for each unit of weight: of all, or of some drawn at random where there are many.
 pub type LeastRequest = Selection<FewestInFlight>;
-/// The power of two choices.
+/// The power of two choices, by requests in flight. Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load
+/// Balancing, IEEE TPDS 12(10), 2001.
 pub type P2c = Selection<LessLoaded>;
-/// The power of two choices, by peak-sensitive latency and load.
+/// The power of two choices, by peak-sensitive latency and load. Source: Finagle's `peakEwma` (Twitter, 2016).
 pub type PeakEwma = Selection<Sooner>;
-/// A ketama ring.
+/// A ketama ring, the same as `pingora-ketama`'s and nginx's `hash … consistent`. Source: Karger and others, Consistent Hashing and
+/// Random Trees, STOC 1997.
 pub type ConsistentHash = Selection<Hashed<Ring>>;
-/// The shortest average time to the first byte, times the load.
+/// The shortest average time to the first byte, times the load. Source: nginx's `least_time header`.
 pub type LeastTime = Selection<ShortestTime>;
 
 /// What makes an algorithm different from the others. What lives in `self` outlives every change of the backends.

@@ -107,3 +107,21 @@ fn what_a_failure_and_a_newcomer_count_as() {
     drop(Lease::begin(Arc::clone(&first)).unwrap());
     assert_eq!((expected(&first), first.counts().cancelled), (7, 1), "a client that leaves blames nobody");
 }
+
+/// What an algorithm of a library user goes by.
+#[test]
+fn what_is_expected_of_a_backend_is_its_latency_or_what_is_typical() {
+    let roster = Roster::new(Policy::default());
+    roster.set_members(&backends(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)]));
+    let [known, unknown] = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| state(&roster, address));
+    let answer = || Lease::begin(Arc::clone(&known)).unwrap().report(Outcome::Succeeded, Duration::from_millis(80));
+    answer();
+    assert_eq!(known.latency(), None, "nobody wants to know");
+    let decay = Decay(Duration::from_secs(3600));
+    roster.pool().measure_latency(decay);
+    answer();
+    for state in [known, unknown] {
+        let off = state.expected(decay).abs_diff(Duration::from_millis(80));
+        assert!(off < Duration::from_millis(1), "{:?}", state.expected(decay));
+    }
+}

@@ -18,7 +18,9 @@ use crate::backend::Group;
 use crate::config::TableSize;
 use crate::selection::schedule::gcd;
 
-/// Whose each place is.
+/// A Maglev table: whose each of its places is. Even to a place or so; when a backend comes or goes, some keys of others move, too.
+///
+/// Source: Eisenbud and others, Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016, section 3.4.
 pub struct Maglev(Box<[u32]>);
 
 /// When a backend's next turn is.

@@ -42,7 +42,9 @@ pub trait HashTable: Sized + Send + Sync + 'static {
     fn nth(&self, hash: u64, nth: u32) -> usize;
 }
 
-/// Picks by a table.
+/// Picks by a table; with a bounded load, a backend that has more than its part of the requests passes on what is above that.
+///
+/// Source of the bound: Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, SODA 2018.
 pub struct Hashed<T: HashTable> {
     options: T::Options,
     bound: Option<Bound>,

@@ -16,7 +16,10 @@ use crate::backend::Group;
 
 const ROW_BITS: u32 = 16;
 
-/// Who wins each row.
+/// Rendezvous hashing: who wins each of 65,536 rows of keys. When a backend comes or goes only its own keys move.
+///
+/// Sources: Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit Rates, 1998; for weights Schindelhauer and Schomaker,
+/// Weighted Distributed Hash Tables, 2005.
 pub struct Rendezvous(Box<[u32]>);
 
 /// Everybody who draws: the heaviest first and, among those of one weight, by name. The first wins if two draw the same.

@@ -22,7 +22,10 @@ const MAX_POINTS: u128 = 1 << 21;
 /// Hardly any entry of the index has more points.
 const AT_ONCE: usize = 4;
 
-/// The points of all backends around the circle.
+/// A ketama ring: the points of all backends around a circle of 32-bit numbers. When a backend comes or goes only its own keys
+/// move.
+///
+/// Source: Karger and others, Consistent Hashing and Random Trees, STOC 1997; the points are those of `pingora-ketama`.
 pub struct Ring {
     points: Box<[Point]>,
     /// For each value of a hash's upper bits, the first place that is not before it; one more entry ends the last.
