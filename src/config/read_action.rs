@@ -137,8 +137,8 @@ fn new_path(map: &mut Map<'_>, matched: Option<&PathMatch>) -> (bool, Option<New
 fn new_prefix(value: &Value<'_>, matched: Option<&PathMatch>) -> Option<NewPath> {
     let with = target(value)?.trim_end_matches('/').to_owned();
     match matched {
-        None => Some(NewPath::Prefix { with, matched: 0 }),
-        Some(PathMatch::Prefix(matched)) => Some(NewPath::Prefix { with, matched: matched.len() }),
+        None => Some(NewPath::Prefix { with, matched: String::new() }),
+        Some(PathMatch::Prefix(matched)) => Some(NewPath::Prefix { with, matched: matched.clone() }),
         Some(PathMatch::Exact(_) | PathMatch::Regex(_)) => {
             value.wrong("needs a match by 'path_prefix', whose place it takes");
             None
