@@ -44,7 +44,6 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
-pub(crate) use answer::DRAIN_REFUSED;
 pub(crate) use built_in::ALL as BUILT_IN;
 pub(crate) use call::{INTERNAL, UNAVAILABLE, begins, is_call, kind, status_of};
 pub use chain::Chain;

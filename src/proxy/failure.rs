@@ -8,7 +8,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::connection;
 use super::exchange::Exchange;
 use crate::backend::Failure;
-use crate::filter::{Answer, DRAIN_REFUSED, FILTER_FAILED};
+use crate::filter::{Answer, FILTER_FAILED};
 use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
@@ -118,7 +118,6 @@ impl Exchange {
         if reason == Reason::Internal && error.etype != FILTER_FAILED {
             warn!("{reason}: {error}");
         }
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         let error_code = self.answer(session, status, reason).await.unwrap_or_else(|e| {
             debug!("could not answer the client: {e}");
             0

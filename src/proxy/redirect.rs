@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::exchange::Exchange;
 use crate::config::Redirect;
-use crate::filter::{Answer, DRAIN_REFUSED, authority};
+use crate::filter::{Answer, authority};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -34,7 +34,6 @@ impl Exchange {
             return Ok(false);
         }
         let Some(to) = location(header, redirect) else { return self.refuse(session, Reason::BadRequest).await };
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         Answer::new(redirect.status)?.header(LOCATION, to)?.send(session, &mut self.ctx).await
     }
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod algorithms;
+mod answers;
 mod bad_successors;
 mod balancing;
 mod body_limit;
