@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use self::name::checked;
 use self::name::{Named, Names, Values};
 use crate::config::{Mistake, Options};
 use crate::filter::{Ctx, Filter};
