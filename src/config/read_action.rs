@@ -161,8 +161,7 @@ fn target<'a>(value: &Value<'a>) -> Option<&'a str> {
 /// A host without a port, in lower case.
 fn bare_host(value: &Value<'_>) -> Option<String> {
     let text = value.text("a host name")?;
-    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    if literal.is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()) {
+    if address::literal(text).is_some() {
         return Some(text.to_owned());
     }
     match address::name(text) {

@@ -21,7 +21,6 @@ mod judge;
 mod leg;
 mod location;
 mod mirror;
-mod path;
 mod race;
 mod redirect;
 mod relay;
