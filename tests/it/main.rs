@@ -55,6 +55,7 @@ mod mirror;
 mod origin_faults;
 mod overload;
 mod own_proxy;
+mod panics;
 mod paths;
 mod priority;
 mod probing;
