@@ -1,6 +1,7 @@
 //! `compress`: responses on their way to a client that reads gzip, Brotli or Zstandard (RFC 9110, 8.4 and 12.5.3).
 
 mod accepted;
+mod empty;
 mod encoder;
 
 use std::sync::Mutex;
@@ -185,6 +186,7 @@ impl Filter for Compress {
         let flush = !response.headers.contains_key(CONTENT_LENGTH);
         let encoding = Encoding { filter: self.number, encoder: Mutex::new(Some(encoder)), flush };
         ctx.extensions.insert(encoding);
+        empty::unless_empty(session);
         announce(response, coding)
     }
 
