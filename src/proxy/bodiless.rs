@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 
 /// Whether a response is one without a body.
 #[derive(Default)]
@@ -16,21 +16,27 @@ pub(super) struct Bodiless {
     came: bool,
     /// As it goes to the client.
     goes: bool,
+    /// It is no response but the beginning of a tunnel.
+    tunnel: bool,
 }
 
 impl Bodiless {
     /// Note what has come.
     pub(super) fn comes(&mut self, response: &ResponseHeader) {
         self.came = is_bodiless(response.status);
+        self.tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
     }
 
     /// Note what goes, and have it say no other length than that of the body that follows.
     ///
     /// # Errors
-    /// None: what is written is well-formed.
+    /// That it was a tunnel and is none any more, or the other way round: both sides would wait for each other.
     pub(super) fn goes(&mut self, response: &mut ResponseHeader) -> Result<()> {
+        if self.tunnel != (response.status == StatusCode::SWITCHING_PROTOCOLS) {
+            return Error::e_explain(ErrorType::InternalError, "a filter has changed a status to or from 101");
+        }
         self.goes = is_bodiless(response.status);
-        if self.came == self.goes || response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if self.came == self.goes {
             return Ok(());
         }
         response.remove_header(&TRANSFER_ENCODING);

@@ -75,6 +75,7 @@ mod robustness;
 mod rolling_deploy;
 mod routes;
 #[cfg(feature = "script")]
+mod script_messages;
 mod scripts;
 mod slow_start;
 mod smuggling;
