@@ -104,6 +104,10 @@ impl Exchange {
 
     /// The request has failed: find out why, and tell the client.
     pub(super) async fn give_up(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
+        // A filter that reads the body hears of it only that the connection is broken, as pingora does.
+        if let (Some(reason), false) = (connection::refusal(), matches!(error.etype, ErrorType::HTTPStatus(_))) {
+            self.ctx.reason.get_or_insert(reason);
+        }
         let (reason, status) = match self.ctx.reason {
             Some(reason) => (reason, reason.status()),
             None => classify(error),
