@@ -29,6 +29,17 @@ fn a_path_that_a_script_has_set_is_not_cut() {
     assert_eq!(location.as_deref(), Some("http://good.example/elsewhere.example/q?q"));
 }
 
+/// HTTP/1.1 has no request without a `Host`, and HTTP/2 none without an `:authority`.
+#[test]
+fn a_request_keeps_its_host() {
+    let origin = Origin::saying("hi");
+    let script = on_request("pcall(function() request:remove_header('host') end)");
+    let listener = "filters: [set_headers: { request: { Host: '{header.x-none}' } }]\n";
+    let evenkeel = start(&script, "", listener, &origin);
+    assert_eq!(evenkeel.get("/").status, 200);
+    assert_eq!(origin.last().head.all("host"), ["test"]);
+}
+
 /// A 204 with a length, or in HTTP/2 with a body, is no HTTP to its client, and a 200 without any ended with its connection.
 #[test]
 fn a_status_that_a_script_sets_decides_whether_there_is_a_body() {
