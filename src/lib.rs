@@ -51,6 +51,8 @@
 //!
 //! What you add is tested in ten lines, with the balancer in the test's own process: [`testing`].
 //!
+//! Everything else is told in the [`book`], the pages of `docs/`.
+//!
 //! # The modules, from the top down
 //!
 //! A module uses those below it and never those above.
@@ -77,6 +79,8 @@ pub mod access_log;
 pub mod admin;
 pub mod app;
 pub mod backend;
+#[cfg(any(doc, doctest))]
+pub mod book;
 pub mod cli;
 pub mod config;
 pub mod discovery;

@@ -3,6 +3,7 @@
 
 mod api;
 mod drain;
+mod explanation;
 mod guard;
 mod orders;
 mod process;
@@ -26,6 +27,7 @@ use crate::proxy::Generation;
 pub(crate) use api::pools;
 pub use api::{BackendView, DrainView, PoolView};
 pub use drain::{ApiError, DrainAnswer};
+pub use explanation::{Explanation, FilterPlace, PassedOver, PoolChoice, Question, TakenRoute};
 pub use orders::{Candidate, Handover, Order, Orders, Refusal, Reply, Successor};
 pub use process::ReloadRequest;
 pub use receipt::{Change, Difference, Receipt, Tally};
@@ -57,6 +59,7 @@ const INDEX: &str = "evenkeel\n\n\
     POST /api/v1/pools/POOL/backends/BACKEND/undrain   take that back\n\
     POST /api/v1/reload                                load the configuration file anew\n\
     POST /api/v1/plan                                  what a reload of this file and text would do: {\"file\", \"text\"}\n\
+    POST /api/v1/explain                               what would become of a request: {\"method\", \"host\", \"path\", \"headers\", \"client\"}\n\
     POST /api/v1/upgrade                               start the program that is there now, and hand over to it\n";
 
 /// More than that is read of no request's body.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Receipt;
+use super::{Explanation, Question, Receipt};
 use crate::config::ConfigError;
 
 /// How many may wait. Each is one person's, or one signal's.
@@ -17,6 +17,8 @@ pub enum Order {
     Reload(Option<PathBuf>, Reply<Receipt>),
     /// Say what a reload of this text would do.
     Plan(Candidate, Reply<Receipt>),
+    /// Say what would become of a request.
+    Explain(Question, Reply<Explanation>),
     /// Hand over to this successor.
     Upgrade(Successor, Reply<Handover>),
 }
@@ -63,6 +65,9 @@ pub enum Refusal {
     /// It cannot be done to a process that runs.
     #[error("needs an upgrade: {}", .0.join("; "))]
     NeedsUpgrade(Vec<String>),
+    /// What is asked makes no sense.
+    #[error("{0}")]
+    Wrong(String),
     /// Something else.
     #[error("{0}")]
     Failed(String),

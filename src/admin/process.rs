@@ -1,4 +1,4 @@
-//! What is asked of the whole process: `POST /api/v1/reload`, `…/plan` and `…/upgrade`.
+//! What is asked of the whole process: `POST /api/v1/reload`, `…/plan`, `…/explain` and `…/upgrade`.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,12 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::drain::error;
-use super::{Candidate, Order, Orders, Page, Refusal, Successor, guard, json};
+use super::{Candidate, Order, Orders, Page, Question, Refusal, Successor, guard, json};
 
 /// A configuration of tens of thousands of routes, and an end to whatever is longer.
 const MAX_PLAN: usize = 64 << 20;
+/// A request with all headers that it may have.
+const MAX_QUESTION: usize = 1 << 20;
 /// Of everything else.
 const MAX_BODY: usize = 4096;
 
@@ -27,6 +29,7 @@ pub struct ReloadRequest {
 pub(super) enum Target {
     Reload,
     Plan,
+    Explain,
     Upgrade,
 }
 
@@ -35,6 +38,7 @@ impl Target {
         match path {
             "/api/v1/reload" => Some(Target::Reload),
             "/api/v1/plan" => Some(Target::Plan),
+            "/api/v1/explain" => Some(Target::Explain),
             "/api/v1/upgrade" => Some(Target::Upgrade),
             _ => None,
         }
@@ -42,7 +46,12 @@ impl Target {
 
     /// More is not read of a body.
     pub(super) fn max_body(self) -> usize {
-        if self == Target::Plan { MAX_PLAN } else { MAX_BODY }
+        match self {
+            Target::Plan => MAX_PLAN,
+            // The headers of a request.
+            Target::Explain => MAX_QUESTION,
+            Target::Reload | Target::Upgrade => MAX_BODY,
+        }
     }
 
     /// Do what is asked, or say why not.
@@ -60,6 +69,10 @@ impl Target {
             },
             Target::Plan => match read::<Candidate>(body) {
                 Ok(candidate) => page(orders.place(|reply| Order::Plan(candidate, reply)).await),
+                Err(page) => page,
+            },
+            Target::Explain => match read::<Question>(body) {
+                Ok(question) => page(orders.place(|reply| Order::Explain(question, reply)).await),
                 Err(page) => page,
             },
             Target::Upgrade => match body.trim_ascii() {
@@ -82,6 +95,7 @@ fn page<T: Serialize>(done: Result<T, Refusal>) -> Page {
         Err(refusal) => {
             let status = match refusal {
                 Refusal::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Refusal::Wrong(_) => StatusCode::BAD_REQUEST,
                 Refusal::NeedsUpgrade(_) => StatusCode::CONFLICT,
                 Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };

@@ -10,12 +10,13 @@ use pingora_core::services::background::BackgroundService;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::explain::explain;
 use super::file_watch::{EVERY, FileWatch, Stamp, stamp};
 use super::reload::Reloader;
 use super::stop::Stop;
 use super::systemd;
 use super::upgrade::{HandOver, How, Program, Ready, hand_over};
-use crate::admin::{Candidate, Handover, Order, Receipt, Refusal, Successor};
+use crate::admin::{Candidate, Explanation, Handover, Order, Question, Receipt, Refusal, Successor, pools};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -90,6 +91,9 @@ impl Desk {
             Order::Plan(candidate, reply) => {
                 let _ = reply.send(self.plan(candidate).await);
             }
+            Order::Explain(question, reply) => {
+                let _ = reply.send(self.explain(&question));
+            }
             Order::Upgrade(successor, reply) => {
                 let done = self.upgrade(successor).await;
                 let serves = done.as_ref().ok().map(|handover| handover.to);
@@ -119,7 +123,7 @@ impl Desk {
         systemd::reloading();
         let done = match Config::load(&file) {
             Ok(config) => self.reloader.reload(config).await,
-            Err(e) => Err(Refusal::Config(e)),
+            Err(e) => Err(Refusal::Config(self.reloader.explained(e))),
         };
         if done.is_ok() {
             // Other filters may have other files.
@@ -134,8 +138,14 @@ impl Desk {
     }
 
     async fn plan(&mut self, candidate: Candidate) -> Result<Receipt, Refusal> {
-        let config = Config::parse(&candidate.text, Some(&candidate.file)).map_err(Refusal::Config)?;
+        let config = Config::parse(&candidate.text, Some(&candidate.file));
+        let config = config.map_err(|e| Refusal::Config(self.reloader.explained(e)))?;
         Ok(self.reloader.plan(config).await?.receipt)
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
+        let pools = pools(&self.reloader.generation());
+        explain(self.reloader.config(), Some(&pools), question).map_err(Refusal::Wrong)
     }
 
     async fn upgrade(&mut self, successor: Successor) -> Result<Handover, Refusal> {

@@ -9,6 +9,7 @@ mod build_pool;
 mod certificates;
 mod checks;
 mod control;
+mod explain;
 mod file_watch;
 mod files;
 mod filters;
@@ -41,6 +42,7 @@ use crate::front;
 use crate::metrics::Metrics;
 use build_pool::Tools;
 use checks::Checks;
+pub(crate) use explain::explain;
 use listeners::ListenError;
 use registry::Registry;
 pub(crate) use running::Running;
@@ -140,13 +142,28 @@ impl App {
         self
     }
 
+    /// Say what may stand beside the name of an extension of yours, as [JSON Schema](https://json-schema.org): editors then
+    /// complete and check it like everything else. It stands for itself: references out of it lead nowhere.
+    ///
+    /// Without it the name is known, and anything may stand beside it.
+    #[must_use]
+    pub fn describe(mut self, name: &str, options: serde_json::Value) -> Self {
+        self.registry.describe(name, options);
+        self
+    }
+
+    /// What a configuration of this program may hold, as JSON Schema, draft 2020-12. The configuration of this app is not looked at.
+    pub fn schema(&self) -> serde_json::Value {
+        config::schema(&self.registry.registered())
+    }
+
     /// Find what would keep it from starting, without starting: names that nobody registered, options that their owners
     /// refuse, files that are not usable here.
     ///
     /// # Errors
     /// Every mistake.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let mut mistakes = surroundings(&self.config);
+        let mut mistakes = self.examine();
         if mistakes.is_empty() {
             match Metrics::new() {
                 Ok(metrics) => {
@@ -162,11 +179,36 @@ impl App {
         if mistakes.is_empty() { Ok(()) } else { Err(self.error(mistakes)) }
     }
 
+    /// The app of a configuration that was read, or all that is wrong with it. `extend` adds what is its author's, as in
+    /// [`cli::main`](crate::cli::main).
+    ///
+    /// # Errors
+    /// Every mistake in the file, of what it names, too, as far as it could be read.
+    pub(crate) fn of(
+        config: Result<Config, ConfigError>,
+        extend: impl FnOnce(App) -> App,
+    ) -> Result<Self, ConfigError> {
+        match config {
+            Ok(config) => Ok(extend(App::new(config))),
+            Err(e) => Err(e.and(|readable| extend(App::new(readable.clone())).registry.examine(readable))),
+        }
+    }
+
     /// What [`App::check`] lets pass because a start would, too: backend names that do not resolve here, certificates that come
     /// to their end.
     pub fn warnings(&self) -> Option<ConfigError> {
         let warnings = [config::unresolved(&self.config), front::warnings(&self.config)].concat();
         (!warnings.is_empty()).then(|| self.error(warnings))
+    }
+
+    /// What keeps a valid configuration from being used on this machine, now. If something does, what it names is looked at as well, so
+    /// that all is said at once; if nothing does, building finds that.
+    fn examine(&self) -> Vec<Mistake> {
+        let mut mistakes = surroundings(&self.config);
+        if !mistakes.is_empty() {
+            mistakes.extend(self.registry.examine(&self.config));
+        }
+        mistakes
     }
 
     fn error(&self, mistakes: Vec<Mistake>) -> ConfigError {
@@ -180,7 +222,7 @@ impl App {
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
         let program = Program::this(options.upgrade);
         open_files::raise();
-        let mistakes = surroundings(&self.config);
+        let mistakes = self.examine();
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());
         }
@@ -201,7 +243,7 @@ impl App {
         if self.config.server.daemon {
             return Err(RunError::Start("'daemon' is for a process of its own: leave it out here".to_owned()));
         }
-        let mistakes = surroundings(&self.config);
+        let mistakes = self.examine();
         if !mistakes.is_empty() {
             return Err(self.error(mistakes).into());
         }

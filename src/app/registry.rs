@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
 use crate::backend::Roster;
-use crate::config::{Extension, Mistake, Options};
-use crate::discovery::Source;
+use crate::config::{Balance, Config, Extension, Mistake, Options, Probe, Registered, Source, options_schema};
+use crate::discovery;
 use crate::filter::{BUILT_IN, Filter};
 use crate::health::Check;
 use crate::metrics::Metrics;
@@ -21,16 +21,19 @@ type MakePool = Box<dyn Fn(PoolBuilder, &Metrics, &Options) -> Result<Pool, Mist
 pub(super) struct Registry {
     filters: BTreeMap<String, Make<Arc<dyn Filter>>>,
     checks: BTreeMap<String, Make<Check>>,
-    sources: BTreeMap<String, Make<Source>>,
+    sources: BTreeMap<String, Make<discovery::Source>>,
     balances: BTreeMap<String, MakePool>,
+    /// What may stand beside names, as JSON Schema.
+    descriptions: BTreeMap<String, serde_json::Value>,
 }
 
 impl Registry {
     /// With what every program has.
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
-        for (name, make) in BUILT_IN {
-            registry.add_filter(name, Box::new(*make));
+        for filter in BUILT_IN {
+            registry.add_filter(filter.name, Box::new(filter.make));
+            registry.describe(filter.name, options_schema(filter.keys));
         }
         registry
     }
@@ -43,7 +46,7 @@ impl Registry {
         self.checks.insert(name.to_owned(), make);
     }
 
-    pub(super) fn add_source(&mut self, name: &str, make: Make<Source>) {
+    pub(super) fn add_source(&mut self, name: &str, make: Make<discovery::Source>) {
         self.sources.insert(name.to_owned(), make);
     }
 
@@ -62,6 +65,43 @@ impl Registry {
         self.balances.insert(name.to_owned(), Box::new(make));
     }
 
+    pub(super) fn describe(&mut self, name: &str, options: serde_json::Value) {
+        self.descriptions.insert(name.to_owned(), options);
+    }
+
+    /// Everybody's names, for the schema.
+    pub(super) fn registered(&self) -> Vec<Registered> {
+        let known = |kind, name: &String| {
+            let options = self.descriptions.get(name).cloned();
+            Registered { kind, name: name.clone(), options }
+        };
+        let filters = self.filters.keys().map(|name| known("filter", name));
+        let checks = self.checks.keys().map(|name| known("health_check", name));
+        let sources = self.sources.keys().map(|name| known("discovery", name));
+        let balances = self.balances.keys().map(|name| known("balance", name));
+        filters.chain(checks).chain(sources).chain(balances).collect()
+    }
+
+    /// What is wrong with the extensions that `config` names, made for nothing else. Of an algorithm just its name is known then.
+    pub(super) fn examine(&self, config: &Config) -> Vec<Mistake> {
+        let listeners = config.listeners.iter().flat_map(|listener| &listener.filters);
+        let routes = config.routes.iter().flat_map(|route| &route.filters);
+        let filters = config.filters.iter().chain(listeners).chain(routes);
+        let mut mistakes: Vec<Mistake> = filters.filter_map(|named| self.filter(named).err()).collect();
+        for pool in &config.pools {
+            if let Source::Discovery(named) = &pool.source {
+                mistakes.extend(self.source(named).err());
+            }
+            if let Some(Probe::Extension(named)) = pool.health_check.as_ref().map(|check| &check.probe) {
+                mistakes.extend(self.check(named).err());
+            }
+            if let Balance::Extension(named) = &pool.balance {
+                mistakes.extend(find(&self.balances, "balance", named).err());
+            }
+        }
+        mistakes
+    }
+
     pub(super) fn filter(&self, named: &Extension) -> Result<Arc<dyn Filter>, Mistake> {
         find(&self.filters, "filter", named)?(&named.options)
     }
@@ -70,7 +110,7 @@ impl Registry {
         find(&self.checks, "health check", named)?(&named.options)
     }
 
-    pub(super) fn source(&self, named: &Extension) -> Result<Source, Mistake> {
+    pub(super) fn source(&self, named: &Extension) -> Result<discovery::Source, Mistake> {
         find(&self.sources, "discovery", named)?(&named.options)
     }
 
@@ -90,4 +130,49 @@ fn find<'a, T>(registered: &'a BTreeMap<String, T>, kind: &str, named: &Extensio
         };
         named.options.mistake(format!("unknown {kind} '{}', {help}", named.name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{ConfigError, renew_documents};
+
+    fn mistakes(filter: &str) -> Result<Vec<Mistake>, ConfigError> {
+        let pools = "pools: { web: { backends: [127.0.0.1:1] } }";
+        let text = format!("listeners: [{{ address: ':80' }}]\nfilters: [{filter}]\n{pools}");
+        let config = Config::parse(&text, None)?;
+        Ok(Registry::new().examine(&config))
+    }
+
+    /// The keys that a filter says it has when it is given one that nobody has.
+    fn allowed(name: &str) -> BTreeSet<String> {
+        let found = mistakes(&format!("{{ {name}: {{ zzzzzzzzzz: 1 }} }}")).unwrap();
+        let message = &found[0].message;
+        let list = message.strip_prefix("unknown key; allowed here: ").unwrap_or_else(|| panic!("{name}: {message}"));
+        list.replace(" or ", ", ").split(", ").map(|word| word.trim_matches('\'').to_owned()).collect()
+    }
+
+    #[test]
+    fn every_filter_has_the_keys_that_its_schema_has() {
+        let mut seen = 0;
+        // Built without scripts, it says just that.
+        let has_scripts = |name| cfg!(feature = "script") || name != "script";
+        for filter in BUILT_IN.iter().filter(|filter| has_scripts(filter.name)) {
+            let schema = options_schema(filter.keys);
+            assert!(schema.is_object(), "{}: {schema}", filter.name);
+            let Some(keys) = schema["properties"].as_object() else { continue };
+            assert_eq!(allowed(filter.name), keys.keys().cloned().collect(), "{}", filter.name);
+            seen += 1;
+        }
+        assert!(seen >= 9, "{seen} with keys");
+    }
+
+    #[test]
+    fn the_tables_in_the_documents_are_those_of_the_schemas() {
+        let filters: Vec<_> = BUILT_IN.iter().map(|filter| (filter.name, filter.keys)).collect();
+        let tables = renew_documents(&filters);
+        assert!(tables > 28, "{tables} tables");
+    }
 }

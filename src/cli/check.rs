@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::{ConfigError, Mistake};
 
 pub(super) fn check(file: &Path, as_json: bool, extend: &impl Fn(App) -> App) -> ExitCode {
-    let app = load(file).map(|config| extend(App::new(config)));
+    let app = App::of(load(file), extend);
     let warnings = app.as_ref().ok().and_then(App::warnings);
     let result = app.and_then(|app| app.check());
     if as_json {

@@ -11,7 +11,7 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::{load, wrong};
-use crate::config::Admin;
+use crate::config::{Admin, Config};
 
 /// A process that does not answer its admin address by then is not well.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -25,6 +25,15 @@ pub(super) fn address(conf: Option<&Path>, admin: Option<SocketAddr>) -> Result<
         Some(admin) => Ok(admin.address),
         None => Err(wrong("this configuration has no admin address (admin: off)")),
     }
+}
+
+/// The admin address: as it was given, or as a configuration that was read says, which may have none.
+pub(super) fn address_of(config: Option<&Config>, admin: Option<SocketAddr>) -> Option<SocketAddr> {
+    let configured = || match config {
+        Some(config) => config.admin.as_ref().map(|admin| admin.address),
+        None => Some(Admin::ADDRESS),
+    };
+    admin.or_else(configured)
 }
 
 /// GET a page: its status and body.

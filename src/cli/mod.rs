@@ -6,8 +6,10 @@ mod check;
 mod client;
 mod demo;
 mod drain;
+mod explain;
 mod reload;
 mod run;
+mod schema;
 mod status;
 mod upgrade;
 
@@ -63,6 +65,10 @@ enum Command {
         #[structopt(long)]
         json: bool,
     },
+    /// Say what would become of a request: which route, which filters, who may be picked, and why not the others
+    Explain(explain::Arguments),
+    /// Print what a configuration may hold as JSON Schema, for editors
+    Schema,
     /// Show pools and backends of the running process
     Status {
         /// The configuration file, for the admin address
@@ -101,6 +107,8 @@ pub fn main(extend: impl Fn(App) -> App) -> ExitCode {
     match arguments.command {
         Some(Command::Demo) => demo::demo(&extend),
         Some(Command::Check { conf, json }) => check::check(&conf, json, &extend),
+        Some(Command::Explain(arguments)) => explain::explain(&arguments),
+        Some(Command::Schema) => schema::schema(&extend),
         Some(Command::Status { conf, admin, json }) => status::status(conf.as_deref(), admin, json),
         Some(Command::Reload(arguments)) => reload::reload(&arguments),
         Some(Command::Plan(arguments)) => reload::plan(&arguments),

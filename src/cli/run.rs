@@ -7,17 +7,16 @@ use crate::app::{App, RunError, RunOptions};
 use crate::config::{Config, ConfigError};
 
 pub(super) fn run(arguments: &Arguments, extend: &impl Fn(App) -> App) -> ExitCode {
-    let config = match configuration(arguments) {
-        Some(Ok(config)) => config,
-        Some(Err(e)) => return wrong(e),
-        None => {
-            return wrong("what to run? evenkeel -c FILE, evenkeel --listen ADDRESS --to HOST:PORT, or evenkeel demo");
-        }
-    };
     if let (true, Some(file)) = (arguments.test, &arguments.conf) {
         return check::check(file, false, extend);
     }
-    let app = extend(App::new(config));
+    let Some(config) = configuration(arguments) else {
+        return wrong("what to run? evenkeel -c FILE, evenkeel --listen ADDRESS --to HOST:PORT, or evenkeel demo");
+    };
+    let app = match App::of(config, extend) {
+        Ok(app) => app,
+        Err(e) => return wrong(e),
+    };
     if arguments.test {
         return app.check().map_or_else(wrong, |()| ExitCode::SUCCESS);
     }

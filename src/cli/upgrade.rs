@@ -9,7 +9,7 @@ use structopt::StructOpt;
 
 use super::{client, failed, load, wrong};
 use crate::admin::{ApiError, Handover};
-use crate::config::{Admin, Config};
+use crate::config::Config;
 
 /// Beyond what the process itself gives its successor: to start it, and to see to its end if it fails.
 const BEYOND: Duration = Duration::from_secs(30);
@@ -34,11 +34,7 @@ pub(super) fn upgrade(arguments: &Arguments) -> ExitCode {
         Err(e) => return wrong(e),
     };
     let limit = config.as_ref().map_or(Config::UPGRADE_TIMEOUT, |config| config.upgrade_timeout) + BEYOND;
-    let configured = match config {
-        Some(config) => config.admin.map(|admin| admin.address),
-        None => Some(Admin::ADDRESS),
-    };
-    let Some(admin) = arguments.admin.or(configured) else {
+    let Some(admin) = client::address_of(config.as_ref(), arguments.admin) else {
         return wrong(
             "this configuration has no admin address (admin: off); send the process USR2, and look into its log",
         );

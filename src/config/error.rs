@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Config;
+
 /// A place in the file, both numbers counted from 1; 0:0 where there is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -62,13 +64,43 @@ pub struct ConfigError {
     pub file: Option<PathBuf>,
     /// At least one.
     pub mistakes: Vec<Mistake>,
+    /// What could be read all the same.
+    readable: Readable,
 }
+
+/// A configuration as far as it could be read, with any value in place of a wrong one: good for nothing but finding more mistakes.
+#[derive(Clone, Debug, Default)]
+struct Readable(Option<Box<Config>>);
+
+/// What was found wrong says it all.
+impl PartialEq for Readable {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Readable {}
 
 impl ConfigError {
     /// All of `mistakes` as one error, in the order of the file.
     pub fn new(file: Option<&Path>, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.at);
-        ConfigError { file: file.map(Path::to_path_buf), mistakes }
+        ConfigError { file: file.map(Path::to_path_buf), mistakes, readable: Readable::default() }
+    }
+
+    /// With what could be read.
+    pub(super) fn having_read(mut self, config: Option<Config>) -> Self {
+        self.readable = Readable(config.map(Box::new));
+        self
+    }
+
+    /// With the mistakes that `find` finds in what could be read: those of extensions, of which the reader knows nothing.
+    pub(crate) fn and(mut self, find: impl FnOnce(&Config) -> Vec<Mistake>) -> Self {
+        if let Some(config) = self.readable.0.take() {
+            self.mistakes.extend(find(&config));
+            self.mistakes.sort_by_key(|mistake| mistake.at);
+        }
+        self
     }
 }
 

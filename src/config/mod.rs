@@ -46,6 +46,7 @@ mod regex;
 mod retry;
 mod route;
 mod route_match;
+mod schema;
 mod shadow;
 mod text;
 mod timeouts;
@@ -80,6 +81,9 @@ pub use regex::Regex;
 pub use retry::{Backoff, Budget, Hedge, HedgeAfter, Retry, RetryOn};
 pub use route::{Action, Mirror, NewPath, Respond, Rewrite, Route, RouteRedirect, Share, Split};
 pub use route_match::{HostMatch, Match, PathMatch, Precedence, ValueMatch};
+#[cfg(test)]
+pub(crate) use schema::renew_documents;
+pub(crate) use schema::{Registered, options_schema, schema};
 pub(crate) use text::{looks_secret, nearest};
 pub use timeouts::{RouteTimeouts, Timeouts};
 pub use transport::{BackendTls, ClientCertificate, Http2, Protocol, ProxyProtocol, Transport};

@@ -83,7 +83,7 @@ impl Config {
 fn finish(config: Option<Config>, file: Option<&Path>, mistakes: Vec<Mistake>) -> Result<Config, ConfigError> {
     match config {
         Some(config) if mistakes.is_empty() => Ok(config),
-        _ => Err(ConfigError::new(file, mistakes)),
+        config => Err(ConfigError::new(file, mistakes).having_read(config)),
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
     }
 }
 
-fn json(node: &Node) -> Json {
+pub(super) fn json(node: &Node) -> Json {
     match &node.kind {
         Kind::Null => Json::Null,
         Kind::Scalar { text, plain: true } => plain(text),

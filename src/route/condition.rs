@@ -44,6 +44,30 @@ impl Condition {
     }
 }
 
+/// The first of what `m` asks beyond the path that does not hold, by its key; `None` if all of it does. For people: a request's own
+/// way is [`Condition::holds`].
+pub(super) fn missing(m: &Match, asked: &Asked<'_>) -> Option<String> {
+    let parts = [
+        ("methods".to_owned(), Match { methods: m.methods.clone(), ..Match::default() }),
+        ("client".to_owned(), Match { client: m.client.clone(), ..Match::default() }),
+    ];
+    let headers = m
+        .headers
+        .iter()
+        .map(|pair| (format!("headers.{}", pair.0), Match { headers: vec![pair.clone()], ..Match::default() }));
+    let cookies = m
+        .cookies
+        .iter()
+        .map(|pair| (format!("cookies.{}", pair.0), Match { cookies: vec![pair.clone()], ..Match::default() }));
+    let query = m
+        .query
+        .iter()
+        .map(|pair| (format!("query.{}", pair.0), Match { query: vec![pair.clone()], ..Match::default() }));
+    let fails = |part: &Match| Condition::of(part).is_some_and(|condition| !condition.holds(asked));
+    let mut parts = parts.into_iter().chain(headers).chain(cookies).chain(query);
+    parts.find(|(_, part)| fails(part)).map(|(key, _)| key)
+}
+
 /// Whether it holds for one of these values.
 fn any<V: AsRef<[u8]>>(value: &ValueMatch, mut values: impl Iterator<Item = V>) -> bool {
     match value {

@@ -91,6 +91,15 @@ impl Router {
     }
 }
 
+/// Why a match does not take a request that has its host and its path: the first key that does not hold.
+///
+/// `None` if it takes it, or if it is not for such a host or path at all.
+pub fn near_miss(m: &Match, asked: &Asked<'_>) -> Option<String> {
+    let place = Match { host: m.host.clone(), path: m.path.clone(), ..Match::default() };
+    Router::new([&place]).find(asked)?;
+    condition::missing(m, asked)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;

@@ -45,8 +45,7 @@ impl Balancer {
     /// # Errors
     /// Why it cannot start: a mistake in the configuration prints as `check` prints it, in a file that is called `<yaml>`.
     pub fn try_start(yaml: &str, extend: impl FnOnce(App) -> App) -> Result<Self, RunError> {
-        let config = Config::parse_over(USUAL, yaml, Path::new(NAME))?;
-        let running = extend(App::new(config)).start()?;
+        let running = App::of(Config::parse_over(USUAL, yaml, Path::new(NAME)), extend)?.start()?;
         let tcp = |address: &ListenAddress| match address {
             ListenAddress::Tcp(address) => Some(*address),
             ListenAddress::Unix(_) => None,

@@ -47,11 +47,6 @@ pub use balancer::Balancer;
 pub use request::Request;
 pub use response::Response;
 
-/// `docs/testing.md`, for its snippets to be run.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/testing.md")]
-struct Page;
-
 /// How long anything may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
 /// How often a condition is looked at that nobody tells of.

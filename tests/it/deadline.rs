@@ -77,7 +77,8 @@ fn the_backend_is_told_what_is_left() {
     }
     let (first, second) = (left(&origin), left(&good));
     assert!((4000..=5000).contains(&first), "{first} ms at first");
-    assert!(second + 300 <= first, "{second} ms after {first}: the first attempt took 300");
+    // The first attempt's 300 ms begin when its backend is picked; what is left is written a moment later, when it is connected.
+    assert!(second + 250 <= first, "{second} ms after {first}: the first attempt took 300");
 
     let grpc = "Content-Type: application/grpc\r\nGrpc-Timeout: 2S\r\n";
     while good.last().head.header("content-type").is_none_or(|kind| kind != "application/grpc") {

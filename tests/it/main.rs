@@ -24,6 +24,7 @@ mod ejection;
 mod error_pages;
 mod errors;
 mod examples;
+mod explain;
 mod fail_open;
 mod failover;
 mod framing;
@@ -74,8 +75,10 @@ mod retry;
 mod robustness;
 mod rolling_deploy;
 mod routes;
+mod schema;
 #[cfg(feature = "script")]
 mod script_messages;
+#[cfg(feature = "script")]
 mod scripts;
 mod slow_start;
 mod smuggling;

@@ -159,6 +159,36 @@ fn every_mistake_at_once_with_the_nearest_key() {
 }
 
 #[test]
+fn what_the_file_names_is_looked_at_beside_its_other_mistakes() {
+    // Was in two stages: a typo anywhere hid a filter that nobody registered, until it was mended.
+    let yaml = format!(
+        "{LISTENERS}limts: {{}}
+filters: [rate_limit: {{ rate: 10 }}, nobodys]
+pools:
+  web:
+    backends: [127.0.0.1:8001]
+    balance: nobodys
+    health_check: {{ nobodys: {{}}, interval: 5 }}
+"
+    );
+    let said = refused(&yaml);
+    let places: Vec<&str> = said.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+    let expected = [
+        "limts",
+        "filters[0].rate_limit.rate",
+        "filters[1].nobodys",
+        "pools.web.balance.nobodys",
+        "pools.web.health_check.nobodys",
+        "pools.web.health_check.interval",
+    ];
+    assert_eq!(places, expected, "{said}");
+
+    let yaml = yaml.replace("limts: {}\n", "access_log: /nowhere/at/all\n").replace("interval: 5", "interval: 5s");
+    let said = refused(&yaml);
+    assert!(said.contains("access_log.path: not usable here") && said.contains("unknown filter 'nobodys'"), "{said}");
+}
+
+#[test]
 fn check_as_json() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("lb.yaml");

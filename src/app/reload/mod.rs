@@ -31,6 +31,7 @@ use crate::pool::{FIRST_ROUND, Keepers, Pool};
 use crate::proxy::{Filters, Generation};
 use difference::{Side, difference};
 use found::{Discovered, Found, discover, members};
+pub(super) use route_keys::written;
 
 /// What a reload changes.
 pub(super) struct Live {
@@ -118,8 +119,9 @@ impl Reloader {
     /// Every mistake. Whatever happens, nothing has changed.
     pub(super) async fn plan(&mut self, config: Config) -> Result<Plan, Refusal> {
         let refuse = |mistakes| Refusal::Config(ConfigError::new(config.file.as_deref(), mistakes));
-        let mistakes = super::surroundings(&config);
+        let mut mistakes = super::surroundings(&config);
         if !mistakes.is_empty() {
+            mistakes.extend(self.registry.examine(&config));
             return Err(refuse(mistakes));
         }
         let generation = self.live.generation.load_full();
@@ -134,6 +136,11 @@ impl Reloader {
         let new = Side { config: &config, found: &found, files: &files, filters: &filters };
         let receipt = Receipt { generation: generation.number + 1, warnings, ..difference(&old, &new) };
         Ok(Plan { receipt, config, files, pools, filters })
+    }
+
+    /// With the mistakes of what the file names, beside its own.
+    pub(super) fn explained(&self, e: ConfigError) -> ConfigError {
+        e.and(|readable| self.registry.examine(readable))
     }
 
     /// Put `config` in the place of what is loaded.

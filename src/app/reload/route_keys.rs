@@ -48,7 +48,7 @@ fn renumbered(action: &Action, number: impl Fn(usize) -> usize) -> Action {
 }
 
 /// `api.example.com/v1/*`, `GET,HEAD *.example.com header x-canary=1`, `everything else`
-pub(super) fn written(matches: &Match) -> String {
+pub(in crate::app) fn written(matches: &Match) -> String {
     let Match { host, path, methods, headers, query, cookies, client } = matches;
     let host = match host {
         Some(HostMatch::Exact(host)) => host.clone(),

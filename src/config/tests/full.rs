@@ -18,7 +18,7 @@ use super::super::{
 pub(super) const FULL: &str = include_str!("../../../conf/full.yaml");
 
 /// With every key behind a '#' (without a space) put into force, and `access_log` as a map.
-pub(super) fn everything() -> String {
+pub(in crate::config) fn everything() -> String {
     let uncomment = |line: &str| {
         let start = line.len() - line.trim_start().len();
         match line[start..].strip_prefix('#') {

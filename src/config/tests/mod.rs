@@ -9,7 +9,7 @@ mod balance;
 mod ejection;
 mod extensions;
 mod file;
-mod full;
+pub(in crate::config) mod full;
 mod fuzz;
 mod health;
 mod listeners;

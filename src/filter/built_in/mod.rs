@@ -18,20 +18,36 @@ use crate::config::{Mistake, Options};
 /// What makes a filter of the options beside its name.
 pub(crate) type Make = fn(&Options) -> Result<Arc<dyn Filter>, Mistake>;
 
-/// All of them, by name.
-pub(crate) const ALL: &[(&str, Make)] = &[
-    ("body_limit", |options| made(body_limit::BodyLimit::new(options))),
-    ("buffer", |options| made(buffer::Buffer::new(options))),
-    ("compress", |options| made(compress::Compress::new(options))),
-    ("error_pages", |options| made(error_pages::ErrorPages::new(options))),
-    ("ip_allow", |options| made(ip::IpAllow::new(options))),
-    ("ip_deny", |options| made(ip::IpDeny::new(options))),
-    ("maintenance", |options| made(maintenance::Maintenance::new(options))),
-    ("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
-    ("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
-    ("request_id", |options| made(request_id::OwnRequestId::new(options))),
-    ("script", script),
-    ("set_headers", |options| made(headers::SetHeaders::new(options))),
+/// One of them.
+pub(crate) struct BuiltIn {
+    /// Its name in the configuration.
+    pub(crate) name: &'static str,
+    /// What makes it.
+    pub(crate) make: Make,
+    /// What may stand beside the name, in the form of `config/schema`.
+    pub(crate) keys: &'static str,
+}
+
+macro_rules! built_in {
+    ($name:literal, $make:expr) => {
+        BuiltIn { name: $name, make: $make, keys: include_str!(concat!("keys/", $name, ".yaml")) }
+    };
+}
+
+/// All of them, in the order of their names.
+pub(crate) const ALL: &[BuiltIn] = &[
+    built_in!("body_limit", |options| made(body_limit::BodyLimit::new(options))),
+    built_in!("buffer", |options| made(buffer::Buffer::new(options))),
+    built_in!("compress", |options| made(compress::Compress::new(options))),
+    built_in!("error_pages", |options| made(error_pages::ErrorPages::new(options))),
+    built_in!("ip_allow", |options| made(ip::IpAllow::new(options))),
+    built_in!("ip_deny", |options| made(ip::IpDeny::new(options))),
+    built_in!("maintenance", |options| made(maintenance::Maintenance::new(options))),
+    built_in!("rate_limit", |options| made(rate_limit::RateLimit::new(options))),
+    built_in!("remove_headers", |options| made(headers::RemoveHeaders::new(options))),
+    built_in!("request_id", |options| made(request_id::OwnRequestId::new(options))),
+    built_in!("script", script),
+    built_in!("set_headers", |options| made(headers::SetHeaders::new(options))),
 ];
 
 #[cfg(feature = "script")]
