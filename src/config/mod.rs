@@ -65,8 +65,8 @@ use pingora_core::server::configuration::ServerConf;
 
 pub use balance::{Balance, Choices, Decay, Hashing, KeySource, LeastTime, TableSize};
 pub use concurrency::{Adaptive, Priority};
+pub(crate) use environment::{contents, not_usable, reason};
 pub use environment::{environment, unresolved};
-pub(crate) use environment::{not_usable, reason};
 pub use error::{ConfigError, Mistake, Place, Position};
 pub use forwarded::{ForwardedHeaders, Told};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, HttpProtocol, Initial, Probe, ProbeTls};

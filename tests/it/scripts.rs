@@ -213,7 +213,7 @@ fn mistakes_have_their_place() {
             "file: hooks.lua: function 'request_filte' is no hook, did you mean 'request_filter'?",
         ),
         ("", "{ file: hooks.lua }", "file: hooks.lua: has no function of a hook; hooks are early_request_filter, "),
-        (&good, "{ file: absent.lua }", "2:21: filters[0].script.file: not usable here: cannot read "),
+        (&good, "{ file: absent.lua }", "2:21: filters[0].script.file: not usable here: "),
         (&good, "{}", "2:5: filters[0].script: needs 'file'"),
         (&good, "{ file: hooks.lua, time: 2s }", "filters[0].script.time: must be 1ms to 1s"),
         (&good, "{ file: hooks.lua, memory: 1KiB }", "filters[0].script.memory: must be 1MiB to 1GiB"),
