@@ -6,9 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::reload::written;
 use crate::admin::{Explanation, FilterPlace, PassedOver, PoolChoice, PoolView, Question, TakenRoute};
-use crate::config::{Action, Config, Extension, Match, Route, Share};
+use crate::config::{Action, Config, Extension, Match, Route, Share, normal_path};
 use crate::filter::host_of;
-use crate::proxy::path;
 use crate::route::{Asked, Router, near_miss};
 
 /// How many routes are named that nearly took it.
@@ -27,7 +26,7 @@ pub(crate) fn explain(config: &Config, pools: Option<&[PoolView]>, asked: &Quest
     };
     let mut said = Explanation { path: path.to_owned(), ..Explanation::default() };
     if config.normalize_path {
-        match path::normal(path) {
+        match normal_path(path) {
             Ok(Some(normal)) => said.path = normal,
             Ok(None) => {}
             Err(_) => {

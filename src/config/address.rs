@@ -1,7 +1,9 @@
 //! The forms that an address takes in the file.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::text::{quoted, short};
 use super::{BackendAddress, ListenAddress};
@@ -12,6 +14,19 @@ const MAX_UNIX_PATH: usize = 107;
 const MAX_NAME: usize = 253;
 
 const BRACKETS: &str = " (an IPv6 address needs brackets and a port, like [::1]:80)";
+
+/// The IPv6 address in brackets.
+pub(super) fn literal(text: &str) -> Option<Ipv6Addr> {
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// An address or a range of them. One of IPv4 in the form of IPv6 is one of IPv4, as clients are.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = net.addr().to_canonical();
+    let bits = net.prefix_len().checked_sub(96).filter(|_| net.addr().is_ipv6() && mapped.is_ipv4());
+    bits.map_or(Some(net), |bits| IpNet::new(mapped, bits).ok())
+}
 
 /// `ip:port`, `[ip]:port`, `:port` or `unix:/path`.
 ///

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
@@ -95,6 +95,25 @@ pub fn unresolved(config: &Config) -> Vec<Mistake> {
 /// A mistake of the surroundings rather than of the file.
 pub(crate) fn not_usable(at: impl Into<Position>, key: &str, message: &str) -> Mistake {
     Mistake::new(at, key, format!("not usable here: {message}"))
+}
+
+/// What stands in a file of `most` bytes at most. Of anything but a plain file it is not asked: a pipe may never answer, and a
+/// device never end.
+///
+/// # Errors
+/// Why there is none, in the words of a person.
+pub(crate) fn contents(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let file = fs::metadata(path).map_err(|e| reason(&e))?;
+    if !file.is_file() {
+        return Err(if file.is_dir() { "it is a directory" } else { "it is no plain file" }.to_owned());
+    }
+    let mut contents = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut contents));
+    read.map_err(|e| reason(&e))?;
+    if contents.len() as u64 > most {
+        return Err(format!("has {} bytes, and may have {most}", file.len().max(most + 1)));
+    }
+    Ok(contents)
 }
 
 /// An I/O error in the words of a person.

@@ -148,6 +148,8 @@ fn in_our_words(message: &str) -> String {
     let message = without_values(message).replace("a sequence", "a list").replace("sequence", "list");
     let parts = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     match parts.and_then(|parts| parts.rsplit_once(", expected ")) {
+        // Of a type's name nobody knows anything who has not written it.
+        Some((got, expected)) if expected.starts_with("struct ") => format!("must be a map of options, got {got}"),
         Some((got, expected)) => format!("must be {expected}, got {got}"),
         None => message,
     }
@@ -183,6 +185,9 @@ mod tests {
         }
         let mistake = options.parse::<Keys>().unwrap_err();
         assert_eq!(mistake.message, "must be a map, got string \"…\"");
+        let options = Options { value: serde_json::json!("sesame"), ..Options::default() };
+        let mistake = options.parse::<Keys>().unwrap_err();
+        assert_eq!(mistake.message, "must be a map of options, got string \"…\"");
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(super) fn config(top: &Node, file: Option<&Path>, sink: &Sink) -> Option<Con
     let limits = limits(&mut map);
     let filters = map.get("filters").map(|v| v.filters()).unwrap_or_default();
     let pools = pools(&mut map);
-    let routes = routes(&mut map, &pools);
+    let routes = routes(&mut map, &pools, normalize_path);
     let access_log = access_log(&mut map);
     let admin = admin(&mut map, &listeners);
     let watch = map.read("watch", false, Value::boolean);

@@ -137,8 +137,8 @@ fn new_path(map: &mut Map<'_>, matched: Option<&PathMatch>) -> (bool, Option<New
 fn new_prefix(value: &Value<'_>, matched: Option<&PathMatch>) -> Option<NewPath> {
     let with = target(value)?.trim_end_matches('/').to_owned();
     match matched {
-        None => Some(NewPath::Prefix { with, matched: 0 }),
-        Some(PathMatch::Prefix(matched)) => Some(NewPath::Prefix { with, matched: matched.len() }),
+        None => Some(NewPath::Prefix { with, matched: String::new() }),
+        Some(PathMatch::Prefix(matched)) => Some(NewPath::Prefix { with, matched: matched.clone() }),
         Some(PathMatch::Exact(_) | PathMatch::Regex(_)) => {
             value.wrong("needs a match by 'path_prefix', whose place it takes");
             None
@@ -161,8 +161,7 @@ fn target<'a>(value: &Value<'a>) -> Option<&'a str> {
 /// A host without a port, in lower case.
 fn bare_host(value: &Value<'_>) -> Option<String> {
     let text = value.text("a host name")?;
-    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    if literal.is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()) {
+    if address::literal(text).is_some() {
         return Some(text.to_owned());
     }
     match address::name(text) {

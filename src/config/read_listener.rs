@@ -1,10 +1,9 @@
 //! `listeners`, `trusted_proxies`, `access_log` and `admin`: everything on the client's side of the file.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::address;
+use super::address::network;
 use super::map::Map;
 use super::read_tls::{listener_tls, redirect};
 use super::reader::{Value, line};
@@ -99,9 +98,9 @@ pub(super) fn networks(value: &Value<'_>) -> Vec<IpNet> {
     let mut found = Vec::new();
     for item in value.list_or_empty("addresses").unwrap_or_default() {
         let text = item.scalar().unwrap_or_default();
-        match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-            Ok(net) => found.push(net),
-            Err(_) => item.must_be("an IP address or a range of them, like 10.0.0.0/8"),
+        match network(text) {
+            Some(net) => found.push(net),
+            None => item.must_be("an IP address or a range of them, like 10.0.0.0/8"),
         }
     }
     found

@@ -7,13 +7,13 @@ use super::node::{Entry, Kind};
 use super::read_listener::networks;
 use super::reader::Value;
 use super::text::quoted;
-use super::{HostMatch, Match, PathMatch, ValueMatch, address};
+use super::{HostMatch, Match, PathMatch, ValueMatch, address, normal_path};
 
 /// What a route asks for; `None` if it is wrong.
-pub(super) fn matches(value: &Value<'_>) -> Option<Match> {
+pub(super) fn matches(value: &Value<'_>, normalize: bool) -> Option<Match> {
     let mut map = value.map()?;
     let host = map.get("host").map(|v| host(&v));
-    let path = path_match(&mut map);
+    let path = path_match(&mut map, normalize);
     let methods = map.get("methods").map(|v| methods(&v));
     let headers = map.get("headers").map(|v| pairs(&v, "headers", header));
     let query = map.get("query").map(|v| pairs(&v, "query parameters", |v| Some(v.text(PARAMETER)?.to_owned())));
@@ -49,6 +49,9 @@ fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
 
 fn host(value: &Value<'_>) -> Option<HostMatch> {
     let text = value.text("a host name")?;
+    if let Some(literal) = address::literal(text) {
+        return Some(HostMatch::Exact(format!("[{literal}]")));
+    }
     let (wild, name) = match text.strip_prefix("*.") {
         Some(name) => (true, name),
         None => (false, text),
@@ -65,7 +68,7 @@ fn host(value: &Value<'_>) -> Option<HostMatch> {
 }
 
 /// Of the three forms of a path, the one that there is.
-fn path_match(map: &mut Map<'_>) -> Option<Option<PathMatch>> {
+fn path_match(map: &mut Map<'_>, normalize: bool) -> Option<Option<PathMatch>> {
     let forms =
         [("path", map.get("path")), ("path_prefix", map.get("path_prefix")), ("path_regex", map.get("path_regex"))];
     let mut forms = forms.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -75,13 +78,25 @@ fn path_match(map: &mut Map<'_>) -> Option<Option<PathMatch>> {
         return Some(None);
     }
     Some(match name {
-        "path" => path(&value).map(|path| PathMatch::Exact(path.to_owned())),
-        "path_prefix" => path(&value).map(|path| PathMatch::Prefix(path.trim_end_matches('/').to_owned())),
+        "path" => asked(&value, normalize).map(|path| PathMatch::Exact(path.to_owned())),
+        "path_prefix" => asked(&value, normalize).map(|path| PathMatch::Prefix(path.trim_end_matches('/').to_owned())),
         _ => value.regex().map(PathMatch::Regex),
     })
 }
 
-/// A path as a request has it.
+/// A path that a request may have when it is routed: in its one form, if requests are brought into that.
+fn asked<'a>(value: &Value<'a>, normalize: bool) -> Option<&'a str> {
+    let text = path(value)?;
+    let why = match normal_path(text) {
+        Ok(Some(form)) if normalize => format!("write {}, the one form that normalize_path gives it", quoted(&form)),
+        Err(_) if normalize => "normalize_path refuses it, because readers disagree on what it names".to_owned(),
+        _ => return Some(text),
+    };
+    value.wrong(format!("never matches: no request has the path {} when it is routed ({why})", value.shown()));
+    None
+}
+
+/// A path that starts with a slash.
 pub(super) fn path<'a>(value: &Value<'a>) -> Option<&'a str> {
     let text = value.text("a path that starts with '/'")?;
     if !text.starts_with('/') {

@@ -13,14 +13,14 @@ use super::text::short;
 use super::{Action, Match, Position, Priority, Rewrite, Route, RouteTimeouts};
 
 /// Read `routes`. Without any, everything goes to the pool, if there is just one.
-pub(super) fn routes(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
+pub(super) fn routes(top: &mut Map<'_>, pools: &[NamedPool], normalize: bool) -> Vec<Route> {
     let Some(value) = top.get("routes") else {
         return default_route(top, pools);
     };
     let mut found = Vec::new();
     let mut seen: HashMap<Match, (usize, Position)> = HashMap::new();
     for (i, item) in value.list("routes").unwrap_or_default().into_iter().enumerate() {
-        let Some(route) = route(&item, pools) else {
+        let Some(route) = route(&item, pools, normalize) else {
             continue;
         };
         match seen.get(&route.matches) {
@@ -71,9 +71,9 @@ fn default_route(top: &mut Map<'_>, pools: &[NamedPool]) -> Vec<Route> {
     }
 }
 
-fn route(value: &Value<'_>, pools: &[NamedPool]) -> Option<Route> {
+fn route(value: &Value<'_>, pools: &[NamedPool], normalize: bool) -> Option<Route> {
     let mut map = value.map()?;
-    let matches = map.get("match").map_or(Some(Match::default()), |v| matches(&v));
+    let matches = map.get("match").map_or(Some(Match::default()), |v| matches(&v, normalize));
     let path = matches.as_ref().and_then(|matches| matches.path.as_ref());
     let action = action(&mut map, pools, path);
     let answers = matches!(action, Some(Action::Respond(_) | Action::Redirect(_)));

@@ -105,12 +105,12 @@ pub struct Rewrite {
 pub enum NewPath {
     /// `path: /new`: all of it.
     Full(String),
-    /// `prefix: /new`: what the route's `path_prefix` matched, of this many bytes.
+    /// `prefix: /new`: what the route's `path_prefix` matched.
     Prefix {
         /// Without a slash at its end: of `/` it is empty.
         with: String,
-        /// How long what is replaced is.
-        matched: usize,
+        /// What is replaced, without a slash at its end.
+        matched: String,
     },
 }
 

@@ -1,6 +1,5 @@
 //! Types for the options of extensions, which read what they hold in the form of all other keys.
 
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::address::network;
 use super::{KeySource, units};
 
 /// A duration with its unit, like `250ms`, `2s` or `1m`; 1 ms to 365 days.
@@ -42,10 +42,9 @@ pub struct Networks(pub Vec<IpNet>);
 impl<'de> Deserialize<'de> for Networks {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let network = |text: String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let networks: Result<_, _> = texts.into_iter().map(network).collect();
-        let wrong = |_| D::Error::custom("must be IP addresses and ranges of them, like [10.0.0.0/8]");
-        networks.map(Networks).map_err(wrong)
+        let networks: Option<_> = texts.iter().map(|text| network(text)).collect();
+        let wrong = || D::Error::custom("must be IP addresses and ranges of them, like [10.0.0.0/8]");
+        networks.map(Networks).ok_or_else(wrong)
     }
 }
 

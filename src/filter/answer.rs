@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora_core::protocols::http::HttpTask;
@@ -18,8 +18,8 @@ use crate::terms::tell_strict_transport;
 /// The header that tells the client, and whoever debugs it, the [`Reason`].
 const REASON_HEADER: &str = "X-Evenkeel-Reason";
 
-/// How long the rest of a refused body is read, so that the client sees the answer and not a reset.
-pub(crate) const DRAIN_REFUSED: Duration = Duration::from_secs(2);
+/// How long the rest of a body that nobody wants is read, so that the client sees the answer and not a reset.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// In seconds, one of them at random: those who were sent away at once are not to come back at once.
 const SOON: [&str; 3] = ["1", "2", "3"];
@@ -131,8 +131,8 @@ impl Answer {
     /// # Errors
     /// That the client has gone, or what a filter says of it.
     pub async fn send(mut self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        session.set_total_drain_timeout(Some(DRAIN));
         if let Some(reason) = self.refusal {
-            session.set_total_drain_timeout(Some(DRAIN_REFUSED));
             ctx.refuse(reason, self.header.status.as_u16());
             if call::is_call(session.req_header()) {
                 self.become_call(session)?;
@@ -155,15 +155,25 @@ impl Answer {
         self.tell_length(session, body.as_ref().map_or(0, Bytes::len))?;
         let sent = session.req_header().method != Method::HEAD;
         let body = body.filter(|body| sent && !body.is_empty());
+        self.write(session, body).await.map(|()| true)
+    }
+
+    /// Pingora gives a stream of HTTP/2 up when its answer has ended, though the request has not, and there are clients that take
+    /// that for the answer. So the rest of it is read: ahead of the answer, or after it where the client is to stop sending.
+    async fn write(self, session: &mut Session, body: Option<Bytes>) -> Result<()> {
+        let unread = session.req_header().version == Version::HTTP_2 && !session.as_downstream_mut().is_body_done();
+        let stops = self.refusal.is_some() || session.req_header().headers.contains_key(EXPECT);
+        if unread && !stops {
+            drain(session).await;
+        }
         // As tasks: a header that is written by itself does not end its stream, and what follows would be no trailers.
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];
         tasks.extend(body.map(|body| HttpTask::Body(Some(body), true)));
         session.write_response_tasks(tasks).await?;
-        if self.refusal.is_some() && session.req_header().version == Version::HTTP_2 {
-            // Pingora cancels a stream whose request is not over when its answer is, and a client may take that for the answer.
-            let _ = timeout(DRAIN_REFUSED, session.as_downstream_mut().drain_request_body()).await;
+        if unread && stops {
+            drain(session).await;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// RFC 9110, 8.6: neither of them has a body, nor says how long one would be.
@@ -191,4 +201,9 @@ impl Answer {
         self.body = Bytes::new();
         Ok(())
     }
+}
+
+/// Read what is left of the request's body, for a while. A client that does not send it any more has its answer all the same.
+async fn drain(session: &mut Session) {
+    let _ = timeout(DRAIN, session.as_downstream_mut().drain_request_body()).await;
 }

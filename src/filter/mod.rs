@@ -45,7 +45,6 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
-pub(crate) use answer::DRAIN_REFUSED;
 pub(crate) use built_in::ALL as BUILT_IN;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use built_in::fuzz;

@@ -57,7 +57,7 @@ impl RequestId {
     /// What a request brings along in this header, if that is fit to be one.
     pub(crate) fn given(headers: &HeaderMap, name: &str) -> Option<Self> {
         let id = headers.get(name)?.to_str().ok()?;
-        let fits = !id.is_empty() && id.len() <= MAX_GIVEN;
+        let fits = (1..=MAX_GIVEN).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| RequestId::Given(id.into()))
     }
 
@@ -108,6 +108,8 @@ mod tests {
         assert_eq!(given("abc").unwrap().as_str(), "abc");
         assert_eq!(given(&"a".repeat(128)).unwrap().as_str().len(), 128);
         assert_eq!(given(&"a".repeat(129)), None);
-        assert_eq!(given(""), None);
+        for unfit in ["", "a b", "a\tb", "é"] {
+            assert_eq!(given(unfit), None, "{unfit:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use pingora_core::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::bodiless::Bodiless;
 use super::destination::Destination;
 use super::generation::{Action, Generation, Route};
 use super::leg::Role;
@@ -50,6 +51,7 @@ pub struct Exchange {
     pub(super) upgrade: Upgrade,
     /// Its body, if a second pool is to get a copy.
     pub(super) copy: Option<Copy>,
+    pub(super) bodiless: Bodiless,
     /// The client has been told to send its body.
     pub(super) continued: bool,
     /// How far a grpc-web answer has been made of one of gRPC.
@@ -83,6 +85,7 @@ impl Exchange {
             leg: None,
             upgrade: Upgrade::None,
             copy: None,
+            bodiless: Bodiless::default(),
             continued: false,
             grpc_web: GrpcWebCtx::Disabled,
         }

@@ -8,7 +8,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::connection;
 use super::exchange::Exchange;
 use crate::backend::Failure;
-use crate::filter::{Answer, DRAIN_REFUSED, FILTER_FAILED};
+use crate::filter::{Answer, FILTER_FAILED};
 use crate::pool::{CONNECTION_LIMIT, ended_by_backend, response_started};
 use crate::reason::Reason;
 
@@ -104,6 +104,10 @@ impl Exchange {
 
     /// The request has failed: find out why, and tell the client.
     pub(super) async fn give_up(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
+        // A filter that reads the body hears of it only that the connection is broken, as pingora does.
+        if let (Some(reason), false) = (connection::refusal(), matches!(error.etype, ErrorType::HTTPStatus(_))) {
+            self.ctx.reason.get_or_insert(reason);
+        }
         let (reason, status) = match self.ctx.reason {
             Some(reason) => (reason, reason.status()),
             None => classify(error),
@@ -118,7 +122,6 @@ impl Exchange {
         if reason == Reason::Internal && error.etype != FILTER_FAILED {
             warn!("{reason}: {error}");
         }
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         let error_code = self.answer(session, status, reason).await.unwrap_or_else(|e| {
             debug!("could not answer the client: {e}");
             0

@@ -7,16 +7,17 @@ use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{deadline, forwarded, path, request, response, rfc7239, target};
+use super::{deadline, forwarded, request, response, rfc7239, target};
+use crate::config::normal_path;
 use crate::filter::{host_of, key};
 use crate::pool::retry_after_at;
 
 /// A path.
 pub(crate) fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(form) = path::normal(text) else { return };
+    let Ok(form) = normal_path(text) else { return };
     let form = form.as_deref().unwrap_or(text);
-    assert_eq!(path::normal(form), Ok(None), "the one form has another");
+    assert_eq!(normal_path(form), Ok(None), "the one form has another");
     assert!(form.starts_with('/') && !form.split('/').any(|segment| matches!(segment, "." | "..")));
 }
 

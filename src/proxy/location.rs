@@ -12,7 +12,7 @@ use super::exchange::Exchange;
 use super::redirect::{came_by_tls, host_and_port};
 use super::rewrite::replaced;
 use crate::config::RouteRedirect;
-use crate::filter::{Answer, DRAIN_REFUSED};
+use crate::filter::Answer;
 use crate::reason::Reason;
 
 impl Exchange {
@@ -22,7 +22,6 @@ impl Exchange {
         let header = session.req_header();
         let tls = tls || self.ctx.trusted && came_by_tls(&header.headers);
         let Some(location) = location(header, tls, to) else { return self.refuse(session, Reason::BadRequest).await };
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         Answer::new(to.status)?.header(LOCATION, location)?.send(session, &mut self.ctx).await
     }
 }
@@ -88,7 +87,8 @@ mod tests {
     fn only_another_path_is_relative() {
         let path = RouteRedirect { path: Some(NewPath::Full("/new".into())), ..STAY };
         assert_eq!(to("/a?b", "a.example:8080", false, &path).unwrap(), "/new?b");
-        let prefix = RouteRedirect { path: Some(NewPath::Prefix { with: String::new(), matched: 4 }), ..STAY };
+        let prefix =
+            RouteRedirect { path: Some(NewPath::Prefix { with: String::new(), matched: "/old".into() }), ..STAY };
         for (target, location) in [
             ("/old/a", "/a"),
             ("/old", "/"),

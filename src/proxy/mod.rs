@@ -3,6 +3,7 @@
 
 mod again;
 mod attempts;
+mod bodiless;
 mod connection;
 mod deadline;
 mod destination;
@@ -20,7 +21,6 @@ mod judge;
 mod leg;
 mod location;
 mod mirror;
-pub(crate) mod path;
 mod race;
 mod redirect;
 mod relay;
@@ -226,6 +226,7 @@ impl ProxyHttp for Proxy {
             return response::one_more_interim(&mut exchange.ctx.attempt.interim);
         }
         response::hold_to_the_rules(response, session.is_upgrade_req())?;
+        exchange.bodiless.comes(response);
         if let Some(chain) = exchange.ctx.filters(Hook::UpstreamResponse) {
             chain.upstream_response_filter(session, response, &mut exchange.ctx).await?;
         }
@@ -257,6 +258,7 @@ impl ProxyHttp for Proxy {
         if let Some(chain) = exchange.ctx.filters(Hook::Response) {
             chain.response_filter(session, response, &mut exchange.ctx).await?;
         }
+        exchange.bodiless.goes(response)?;
         match response.status.as_u16() {
             101 => connection::tunnel_begins(),
             _ => connection::last_if_closing(session),
@@ -274,10 +276,12 @@ impl ProxyHttp for Proxy {
         if body.is_some() {
             exchange.still_served()?;
         }
-        match exchange.ctx.filters(Hook::ResponseBody) {
-            Some(chain) => chain.response_body_filter(session, body, end_of_stream, &mut exchange.ctx),
-            None => Ok(None),
-        }
+        let pause = match exchange.ctx.filters(Hook::ResponseBody) {
+            Some(chain) => chain.response_body_filter(session, body, end_of_stream, &mut exchange.ctx)?,
+            None => None,
+        };
+        exchange.bodiless.hold_back(body);
+        Ok(pause)
     }
 
     fn upstream_response_trailer_filter(

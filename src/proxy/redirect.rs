@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::exchange::Exchange;
 use crate::config::Redirect;
-use crate::filter::{Answer, DRAIN_REFUSED, authority};
+use crate::filter::{Answer, authority};
 use crate::reason::Reason;
 use crate::terms::Terms;
 
@@ -34,7 +34,6 @@ impl Exchange {
             return Ok(false);
         }
         let Some(to) = location(header, redirect) else { return self.refuse(session, Reason::BadRequest).await };
-        session.set_total_drain_timeout(Some(DRAIN_REFUSED));
         Answer::new(redirect.status)?.header(LOCATION, to)?.send(session, &mut self.ctx).await
     }
 }
@@ -66,12 +65,11 @@ fn location(request: &RequestHeader, redirect: Redirect) -> Option<String> {
 /// The host that a request names, and its port. `None` if it names none that could stand in a `Location`.
 pub(super) fn host_and_port(request: &RequestHeader) -> Option<(&str, Option<u16>)> {
     let authority = authority(request)?;
-    let split = authority.rsplit_once(':').and_then(|(host, port)| match port.parse::<u16>() {
-        // The colons of an IPv6 address are within brackets, or it is none.
-        Ok(port) if !host.contains(':') || host.ends_with(']') => Some((host, Some(port))),
-        _ => None,
+    let split = authority.rsplit_once(':').filter(|(host, port)| {
+        // The colons of an IPv6 address are within brackets, or it is none. A port may be empty (RFC 3986, 3.2.3).
+        port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
     });
-    let (host, port) = split.unwrap_or((authority, None));
+    let (host, port) = split.map_or((authority, None), |(host, port)| (host, port.parse().ok()));
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     (!host.is_empty() && host.bytes().all(allowed)).then_some((host, port))
 }
@@ -95,6 +93,8 @@ mod tests {
         assert_eq!(to(443, "/", Some("example.com:8080")).unwrap(), "https://example.com/");
         assert_eq!(to(8443, "//evil", Some("[::1]:80")).unwrap(), "https://[::1]:8443//evil");
         assert_eq!(to(443, "/", Some("[::1]")).unwrap(), "https://[::1]/");
+        assert_eq!(to(8443, "/", Some("a:")).unwrap(), "https://a:8443/");
+        assert_eq!(to(443, "/", Some("a:99999")).unwrap(), "https://a/");
         assert_eq!(to(443, "*", Some("a")).unwrap(), "https://a/");
         assert_eq!(to(443, "http://a/b", Some("a")).unwrap(), "https://a/b");
         for host in [None, Some(""), Some("a@b"), Some("a/b"), Some("a b"), Some(":80"), Some("a\"")] {

@@ -28,18 +28,16 @@ pub(super) fn apply(rewrite: &Rewrite, request: &mut RequestHeader) -> Result<()
     Ok(())
 }
 
-/// The new path in place of `path`, or of its beginning.
-pub(super) fn replaced<'a>(new: &'a NewPath, path: &str) -> Cow<'a, str> {
+/// The new path in place of `path`, or of its beginning. A path that a filter has changed since it was matched, and that does
+/// not begin so any more, stays as it is.
+pub(super) fn replaced<'a>(new: &'a NewPath, path: &'a str) -> Cow<'a, str> {
     match new {
         NewPath::Full(full) => Cow::Borrowed(full),
-        NewPath::Prefix { with, matched } => {
-            // What is left is nothing, or begins with a slash.
-            let rest = path.get(*matched..).unwrap_or_default();
-            match (with.is_empty(), rest.is_empty()) {
-                (true, true) => Cow::Borrowed("/"),
-                _ => Cow::Owned(format!("{with}{rest}")),
-            }
-        }
+        NewPath::Prefix { with, matched } => match path.strip_prefix(matched.as_str()) {
+            Some("") if with.is_empty() => Cow::Borrowed("/"),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Cow::Owned(format!("{with}{rest}")),
+            _ => Cow::Borrowed(path),
+        },
     }
 }
 
@@ -59,8 +57,10 @@ mod tests {
             ("", "/xyz", "/", "/xyz/"),
             ("", "/xyz", "/bar", "/xyz/bar"),
             ("/foo", "", "/foo//bar", "//bar"),
+            ("/foo", "", "/other", "/other"),
+            ("/foo", "/xyz", "/foobar", "/foobar"),
         ] {
-            let new = NewPath::Prefix { with: with.to_owned(), matched: matched.len() };
+            let new = NewPath::Prefix { with: with.to_owned(), matched: matched.to_owned() };
             assert_eq!(replaced(&new, path), expected, "{path}: {matched} by {with}");
         }
         assert_eq!(replaced(&NewPath::Full("/new".into()), "/a/b"), "/new");
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_query_stays_and_so_does_what_is_not_named() {
-        let path = Some(NewPath::Prefix { with: "/v2".into(), matched: 3 });
+        let path = Some(NewPath::Prefix { with: "/v2".into(), matched: "/v1".into() });
         let mut request = RequestHeader::build("GET", b"/v1/a%20b?c=d&e", None).unwrap();
         request.insert_header(HOST, "old.example").unwrap();
         apply(&Rewrite { host: None, path: path.clone() }, &mut request).unwrap();

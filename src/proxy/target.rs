@@ -4,8 +4,8 @@ use http::header::HOST;
 use http::{Method, Uri};
 use pingora::http::RequestHeader;
 
-use super::path;
 use super::request::is_authority;
+use crate::config::normal_path;
 use crate::reason::Reason;
 
 /// Bring the target into its one form, by which it is routed and with which it is forwarded: a path with its query, or the
@@ -25,7 +25,7 @@ pub(super) fn simplify(request: &mut RequestHeader, normalize: bool) -> Result<(
     }
     let named = if is_path { None } else { Some(host_in(target).ok_or(Reason::BadRequest)?) };
     let form = match normalize {
-        true => path::normal(request.uri.path()).map_err(|_| Reason::BadRequest)?,
+        true => normal_path(request.uri.path()).map_err(|_| Reason::BadRequest)?,
         false => None,
     };
     if let (Some(named), false) = (named, request.headers.contains_key(HOST)) {

@@ -145,3 +145,19 @@ fn memory_is_bounded_and_given_back() {
     third.send(&body[50_000..]);
     assert_eq!(third.read().text(), sum(&body));
 }
+
+/// It was cut off without a word, and taken for one that had left.
+#[test]
+fn who_pauses_for_too_long_is_told() {
+    let origin = summing();
+    let limits = "limits: { body_timeout: 300ms }\nfilters: [buffer]\n";
+    let evenkeel = Evenkeel::start(&format!("{limits}{}", pool(&[origin.address], "")));
+    for length in [100, 100_000] {
+        let mut client = evenkeel.client();
+        let response = client.send(head("POST", length, "")).send("beginning").read();
+        assert_eq!((response.status, response.reason()), (408, "client_timeout"), "{length}");
+        assert!(client.closed());
+    }
+    assert!(origin.seen().is_empty());
+    assert_eq!(evenkeel.failures("client_timeout"), 2.0);
+}

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read};
 
 use crate::support::evenkeel::pool;
-use crate::support::http2::{Call, Http2Origin};
+use crate::support::http2::{Call, Http2Client, Http2Origin};
 use crate::support::{Evenkeel, Origin, Then, have};
 use crate::tls::{curl, curl_speaks_http2};
 
@@ -196,4 +196,24 @@ fn twice_in_a_chain_it_is_done_once() {
     let response = evenkeel.client().get_with("/", "Accept-Encoding: gzip, br\r\n");
     assert_eq!(response.head.all("content-encoding"), ["gzip"]);
     assert_eq!(decoded("gzip", &response.body), text().as_bytes());
+}
+
+/// Over HTTP/2 a response may end with its header, and need not say that it is empty. It was said to be gzip, which nothing is not.
+#[test]
+fn what_has_no_body_is_left_alone() {
+    let origin = Http2Origin::new(|mut call: Call| async move {
+        let head = http::Response::builder().header("content-type", "text/css").body(()).unwrap();
+        let _ = call.answer.send_response(head, true);
+    });
+    let evenkeel = Evenkeel::start(&format!(
+        "listeners: [{{ address: 127.0.0.1:0, h2c: true }}]\n{FILTER}{}",
+        pool(&[origin.address], "protocol: h2")
+    ));
+    let (mut client, http2) = (evenkeel.client(), Http2Client::connect(evenkeel.http()));
+    for _ in 0..2 {
+        let old = client.get_with("/", "Accept-Encoding: gzip\r\n");
+        assert_eq!((old.header("content-encoding"), old.header("content-length")), (None, Some("0")));
+        let new = http2.ask(http2.request("GET", "/", &[("accept-encoding", "gzip")]), "");
+        assert_eq!((new.header("content-encoding"), &*new.body), ("", ""));
+    }
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod algorithms;
+mod answers;
 mod bad_successors;
 mod balancing;
 mod basic_auth;
@@ -59,6 +60,7 @@ mod mirror;
 mod origin_faults;
 mod overload;
 mod own_proxy;
+mod panics;
 mod paths;
 mod priority;
 mod probing;
@@ -77,8 +79,10 @@ mod retry;
 mod robustness;
 mod rolling_deploy;
 mod routes;
-#[cfg(feature = "script")]
 mod schema;
+#[cfg(feature = "script")]
+mod script_messages;
+#[cfg(feature = "script")]
 mod scripts;
 mod slow_start;
 mod smuggling;

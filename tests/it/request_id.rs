@@ -92,7 +92,12 @@ fn a_client_need_not_be_told_and_is_told_with_refusals_too() {
 #[test]
 fn its_mistakes_have_their_place() {
     for (filter, message) in [
-        ("request_id: { header: 'a b' }", "3:27: filters[0].request_id.header: must be the name of a header"),
+        ("request_id: { header: 'a b' }", "3:27: filters[0].request_id.header: is not the name of a header"),
+        (
+            "request_id: { header: Content-Length }",
+            "3:27: filters[0].request_id.header: cannot be changed: content-length is about",
+        ),
+        ("request_id: { header: host }", "3:27: filters[0].request_id.header: cannot be Host"),
         ("request_id: { format: guid }", "3:27: filters[0].request_id.format: must be hex, uuid or uuid_v7"),
         ("request_id: { trust: all }", "filters[0].request_id.trust: must be proxies, everybody or nobody"),
         ("request_id: { respons: true }", "filters[0].request_id.respons: unknown key, did you mean 'response'?"),

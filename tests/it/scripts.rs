@@ -7,7 +7,7 @@ use crate::support::evenkeel::pool;
 use crate::support::{Evenkeel, Origin, wait_until};
 
 /// A process whose one route has this script; `more` are other options, and `rest` the rest of the configuration.
-fn start(script: &str, more: &str, rest: &str, origin: &Origin) -> Evenkeel {
+pub fn start(script: &str, more: &str, rest: &str, origin: &Origin) -> Evenkeel {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), script);
     let program = env!("CARGO_BIN_EXE_evenkeel");
@@ -22,13 +22,13 @@ fn yaml(more: &str, rest: &str, origin: &Origin) -> String {
 }
 
 /// At once, as an editor does it.
-fn write(dir: &Path, script: &str) {
+pub fn write(dir: &Path, script: &str) {
     std::fs::write(dir.join("new"), script).unwrap();
     std::fs::rename(dir.join("new"), dir.join("hooks.lua")).unwrap();
 }
 
 /// A script with this body of a request_filter.
-fn on_request(body: &str) -> String {
+pub fn on_request(body: &str) -> String {
     format!("function request_filter(request)\n  {body}\nend\n")
 }
 
@@ -213,7 +213,7 @@ fn mistakes_have_their_place() {
             "file: hooks.lua: function 'request_filte' is no hook, did you mean 'request_filter'?",
         ),
         ("", "{ file: hooks.lua }", "file: hooks.lua: has no function of a hook; hooks are early_request_filter, "),
-        (&good, "{ file: absent.lua }", "2:21: filters[0].script.file: not usable here: cannot read "),
+        (&good, "{ file: absent.lua }", "2:21: filters[0].script.file: not usable here: "),
         (&good, "{}", "2:5: filters[0].script: needs 'file'"),
         (&good, "{ file: hooks.lua, time: 2s }", "filters[0].script.time: must be 1ms to 1s"),
         (&good, "{ file: hooks.lua, memory: 1KiB }", "filters[0].script.memory: must be 1MiB to 1GiB"),

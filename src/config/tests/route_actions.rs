@@ -25,7 +25,7 @@ fn the_forms_of_an_action() {
     };
     assert_eq!(actions[0], &split(vec![], [(1, 95), (0, 1)]));
     assert_eq!(actions[1], &split(vec![KeySource::Header("x-user".into()), KeySource::ClientIp], [(0, 0), (1, 1)]));
-    let path = Some(NewPath::Prefix { with: "/d".into(), matched: 2 });
+    let path = Some(NewPath::Prefix { with: "/d".into(), matched: "/c".into() });
     let (scheme, host) = (Some("https"), Some("new.example".to_owned()));
     assert_eq!(actions[2], &Action::Redirect(RouteRedirect { scheme, host, port: Some(8443), path, status: 308 }));
     let path = Some(NewPath::Full("/new".into()));
@@ -33,7 +33,7 @@ fn the_forms_of_an_action() {
         actions[3],
         &Action::Redirect(RouteRedirect { scheme: None, host: None, port: None, path, status: 302 })
     );
-    let path = Some(NewPath::Prefix { with: String::new(), matched: 2 });
+    let path = Some(NewPath::Prefix { with: String::new(), matched: "/e".into() });
     assert_eq!(config.routes[4].rewrite, Rewrite { host: Some("api.internal:81".into()), path });
     let (percent, max_in_flight, max_body_size) = (Percent(100), Mirror::MAX_IN_FLIGHT, Mirror::MAX_BODY_SIZE);
     assert_eq!(config.routes[4].mirror, Some(Mirror { pool: 1, percent, max_in_flight, max_body_size }));

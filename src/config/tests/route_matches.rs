@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::super::{Match, PathMatch, Regex, ValueMatch};
+use super::super::{HostMatch, Match, PathMatch, Regex, ValueMatch};
 use super::{parsed, refuses, with};
 
 /// Routes to `web` with these matches, a line each from line 6.
@@ -130,4 +130,47 @@ fn routes_that_may_match_are_not() {
         "client: [0.0.0.0/0]",
         "path_prefix: /x",
     ]));
+}
+
+/// They were taken, and no request ever came by them.
+#[test]
+fn a_path_that_no_request_has_is_a_mistake() {
+    let paths = [
+        "path: /%7euser",
+        "path_prefix: /a/./b",
+        "path: /a%2fb",
+        "path: /a b",
+        "path_prefix: '/a/..;/b'",
+        "path: '/~user//a;b/é/%2F'",
+    ];
+    let never = |place: &str, path: &str, why: &str| {
+        format!("{place}: never matches: no request has the path '{path}' when it is routed ({why})")
+    };
+    let write = |form: &str| format!("write '{form}', the one form that normalize_path gives it");
+    let refused = "normalize_path refuses it, because readers disagree on what it names";
+    let lines = [
+        never("6:22: routes[0].match.path", "/%7euser", &write("/~user")),
+        never("7:29: routes[1].match.path_prefix", "/a/./b", &write("/a/b")),
+        never("8:22: routes[2].match.path", "/a%2fb", &write("/a%2Fb")),
+        never("9:22: routes[3].match.path", "/a b", refused),
+        never("10:29: routes[4].match.path_prefix", "/a/..;/b", refused),
+    ];
+    refuses(&routes(&paths), &lines.each_ref().map(String::as_str));
+    let as_it_comes = parsed(&format!("normalize_path: false\n{}", routes(&paths)));
+    assert_eq!(as_it_comes.routes[0].matches.path, Some(PathMatch::Exact("/%7euser".into())));
+}
+
+/// Clients are IPv4 addresses however they have come, so that these never matched.
+#[test]
+fn networks_of_ipv4_in_the_form_of_ipv6_are_networks_of_ipv4() {
+    let config =
+        parsed(&routes(&["client: ['::ffff:10.0.0.0/104', '::ffff:10.1.2.3', '::ffff:0:0/95', '2001:db8::/32']"]));
+    let expected = ["10.0.0.0/8", "10.1.2.3/32", "::ffff:0:0/95", "2001:db8::/32"].map(|net| net.parse().unwrap());
+    assert_eq!(config.routes[0].matches.client, expected);
+}
+
+#[test]
+fn a_host_may_be_an_ipv6_address() {
+    let config = parsed(&routes(&["host: '[2001:DB8:0::1]'"]));
+    assert_eq!(config.routes[0].matches.host, Some(HostMatch::Exact("[2001:db8::1]".into())));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::environment::names;
+use super::super::environment::{contents, names};
 use super::super::{Config, Mistake, Sticky, environment, unresolved};
 use super::at;
 
@@ -106,4 +106,17 @@ fn a_secret_comes_without_its_newline() {
     let sticky = |secret_file| Sticky { cookie: "lb".into(), ttl: None, drain_grace, secret_file, at: at(1, 1).into() };
     assert_eq!(sticky(Some(file)).secret(), Ok(Some([[b'x'; 40].as_slice(), b"\n"].concat())));
     assert_eq!(sticky(None).secret(), Ok(None));
+}
+
+/// A device without an end took all of the memory, and a pipe made the process wait for ever: of a reload, the one that serves.
+#[test]
+fn only_plain_files_of_a_bounded_size_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("page.html");
+    fs::write(&file, "0123456789").unwrap();
+    assert_eq!(contents(&file, 10).unwrap(), b"0123456789");
+    assert_eq!(contents(&file, 9).unwrap_err(), "has 10 bytes, and may have 9");
+    assert_eq!(contents(dir.path(), 9).unwrap_err(), "it is a directory");
+    assert_eq!(contents(&dir.path().join("none"), 9).unwrap_err(), "no such file or folder");
+    assert_eq!(contents("/dev/zero".as_ref(), 9).unwrap_err(), "it is no plain file");
 }

@@ -16,7 +16,7 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 use serde::Deserialize;
 
-use crate::config::{Mistake, Options};
+use crate::config::{Mistake, Options, contents};
 use crate::filter::{Ctx, Filter};
 
 /// A page that is larger than this is no page.
@@ -102,11 +102,8 @@ impl Page {
     fn read(options: &Options, path: &PathBuf) -> std::result::Result<Self, Mistake> {
         let (written, path) = (path.display(), options.path(path));
         let wrong = |why: String| options.mistake_at("pages", format!("not usable here: {written}: {why}"));
-        let size = std::fs::metadata(&path).map_err(|e| wrong(crate::config::reason(&e)))?.len();
-        if size > LARGEST {
-            return Err(wrong(format!("has {size} bytes, and may have {LARGEST}")));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| wrong(crate::config::reason(&e)))?;
+        let text = contents(&path, LARGEST).map_err(wrong)?;
+        let text = String::from_utf8(text).map_err(|_| wrong("is not text in UTF-8".to_owned()))?;
         let kind = match path.extension().and_then(|extension| extension.to_str()) {
             Some("html" | "htm") => HeaderValue::from_static("text/html; charset=utf-8"),
             Some("json") => HeaderValue::from_static("application/json"),

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::ip::is_one_of;
-use crate::config::{Mistake, Networks, Options, Period, reason};
+use crate::config::{Mistake, Networks, Options, Period, contents};
 use crate::filter::{Answer, Ctx, Filter};
 use crate::reason::Reason;
 
@@ -25,6 +25,9 @@ const BELIEVED: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a file system that does not answer, before it goes by what was seen last.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A page that is larger than this is no page.
+const LARGEST_PAGE: u64 = 1 << 20;
 
 const RETRY: Duration = Duration::from_secs(300);
 
@@ -76,9 +79,8 @@ impl Maintenance {
                 return Err(options.mistake_at("body", "cannot stand beside page: it is one or the other"));
             }
             (Some(page), None) => {
-                let cannot =
-                    |e| options.mistake_at("page", format!("not usable here: {}: {}", named.display(), reason(&e)));
-                Some((kind_of(page), Bytes::from(std::fs::read(page).map_err(cannot)?)))
+                let cannot = |why| options.mistake_at("page", format!("not usable here: {}: {why}", named.display()));
+                Some((kind_of(page), Bytes::from(contents(page, LARGEST_PAGE).map_err(cannot)?)))
             }
             (None, text) => text.map(|text| (TEXT, Bytes::from(text))),
         };

@@ -1,12 +1,14 @@
 //! `request_id`: what a request is known by, in the header and the form that others use, and told to the client as well.
 
 use async_trait::async_trait;
+use http::header::HOST;
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use serde::Deserialize;
 
+use super::headers::checked;
 use crate::config::{Mistake, Options};
 use crate::filter::{Ctx, Filter, RequestId};
 
@@ -60,9 +62,12 @@ impl OwnRequestId {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
         let written: Written = options.parse()?;
         let header = written.header.as_deref().unwrap_or(HEADER);
-        let wrong = |_| options.mistake_at("header", "must be the name of a header, like X-Correlation-Id");
+        let header = checked(header).map_err(|why| options.mistake_at("header", why))?;
+        if header == HOST {
+            return Err(options.mistake_at("header", "cannot be Host, which says whom a request is for"));
+        }
         Ok(OwnRequestId {
-            header: HeaderName::try_from(header).map_err(wrong)?,
+            header,
             format: written.format,
             trust: written.trust,
             response: written.response.unwrap_or(true),

@@ -11,6 +11,9 @@ use crate::metrics::script_failed;
 /// A script that fails with each request says so this often.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
+/// The characters of a message that are said.
+const LONGEST: usize = 500;
+
 /// Why a call has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -66,8 +69,24 @@ impl Failure {
             _ if text.contains(chunk) => text.to_owned(),
             _ => format!("{chunk}: {text}"),
         };
-        Failure { cause, message }
+        Failure { cause, message: shown(message) }
     }
+}
+
+/// As one line of a log, whatever the script has made of it.
+fn shown(message: String) -> String {
+    if message.len() <= LONGEST && !message.contains(char::is_control) {
+        return message;
+    }
+    let mut line = String::new();
+    for c in message.chars().take(LONGEST) {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// `hooks.lua:3` of a line of a traceback, if it is one of the script.
@@ -102,5 +121,17 @@ impl Complaints {
         let more =
             if unsaid > 0 { format!(" ({unsaid} more of them since the last that was said)") } else { String::new() };
         warn!("script {}{more}", failure.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_of_a_bounded_length() {
+        let said = |text: &str| Failure::of(&Error::runtime(text), "hooks.lua").message;
+        assert_eq!(said("hooks.lua:3: é\u{1b}[31m\rINFO all is well"), "hooks.lua:3: é\\u{1b}[31m\\rINFO all is well");
+        assert_eq!(said(&"x".repeat(100_000)).chars().count(), LONGEST);
     }
 }

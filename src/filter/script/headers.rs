@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use mlua::{BString, Error, Lua, LuaString, Result, Table};
 
 use super::message::Message;
@@ -148,6 +148,9 @@ fn append(message: &mut Message, side: u8, name: &Name, value: HeaderValue) -> R
 }
 
 fn remove(message: &mut Message, side: u8, name: &Name) -> Result<()> {
+    if side == REQUEST && name.name == HOST {
+        return Err(Error::runtime("Host: without it there is no request: set another"));
+    }
     match side {
         REQUEST => message.request_to_change()?.remove_header(&name.name),
         _ => message.response_to_change()?.remove_header(&name.name),

@@ -1,6 +1,5 @@
 //! A script as it was read: its text, its bounds, and which hooks it has.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use mlua::{Function, Value};
 
 use super::HOOKS;
 use super::vm::Vm;
-use crate::config::nearest;
+use crate::config::{contents, nearest};
 use crate::filter::Hook;
 
 /// A hook of this size is no hook.
-const MOST_TEXT: usize = 1024 * 1024;
+const MOST_TEXT: u64 = 1 << 20;
 
 /// A script's text, and what it may use.
 pub(super) struct Source {
@@ -35,10 +34,7 @@ impl Source {
     /// Its mistake, with the file and the line.
     pub(super) fn read(file: &Path, path: PathBuf, time: Duration, memory: usize) -> Result<Self, String> {
         let chunk = file.display().to_string();
-        let text = fs::read(&path).map_err(|e| format!("not usable here: cannot read {}: {e}", path.display()))?;
-        if text.len() > MOST_TEXT {
-            return Err(format!("{chunk} has {} bytes, of which a script may have {MOST_TEXT}", text.len()));
-        }
+        let text = contents(&path, MOST_TEXT).map_err(|why| format!("not usable here: {}: {why}", path.display()))?;
         let mut source = Source { chunk, path, text, time, memory, hooks: [false; Hook::COUNT] };
         let vm = Vm::new(&source).map_err(|failure| failure.message)?;
         source.hooks = std::array::from_fn(|hook| HOOKS.iter().any(|(_, it)| *it as usize == hook && vm.has(*it)));

@@ -1,6 +1,7 @@
 //! `compress`: responses on their way to a client that reads gzip, Brotli or Zstandard (RFC 9110, 8.4 and 12.5.3).
 
 mod accepted;
+mod empty;
 mod encoder;
 
 use std::sync::Mutex;
@@ -185,6 +186,7 @@ impl Filter for Compress {
         let flush = !response.headers.contains_key(CONTENT_LENGTH);
         let encoding = Encoding { filter: self.number, encoder: Mutex::new(Some(encoder)), flush };
         ctx.extensions.insert(encoding);
+        empty::unless_empty(session);
         announce(response, coding)
     }
 
@@ -230,7 +232,10 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 
 /// RFC 9111, 5.2.2.6: it is to stay as it is.
 fn keeps(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("no-transform"));
+    let says = |value: &HeaderValue| {
+        let mut directives = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    };
     headers.get_all(CACHE_CONTROL).iter().any(says)
 }
 
@@ -240,6 +245,7 @@ fn begins(kind: &str, with: &str) -> bool {
 
 fn is_of(kind: &str, one: &str) -> bool {
     match one.strip_suffix('*') {
+        Some("*/") => kind.contains('/'),
         Some(start) => begins(kind, start),
         None => kind.eq_ignore_ascii_case(one),
     }

@@ -43,6 +43,7 @@ fn what_is_worth_it_is_compressed() {
         (200, &[html, ("content-length", "1024")], true),
         (200, &[html, ("content-encoding", "br")], false),
         (200, &[html, ("cache-control", "public, no-transform")], false),
+        (200, &[html, ("cache-control", "max-age=1,No-Transform")], false),
         (206, &[html, ("content-range", "bytes 0-99/100")], false),
         (204, &[html], false),
         (304, &[html], false),
@@ -53,6 +54,9 @@ fn what_is_worth_it_is_compressed() {
     let own = compress("compress: { types: [image/*], min_length: 10 }").unwrap();
     assert!(own.suits(&response(200, &[("content-type", "image/png"), ("content-length", "10")])));
     assert!(!own.suits(&response(200, &[html])));
+    let all = compress("compress: { types: ['*/*'] }").unwrap();
+    assert!(all.suits(&response(200, &[("content-type", "image/png")])) && !all.suits(&response(200, &[])));
+    assert!(!all.suits(&response(200, &[("content-type", "text/event-stream")])));
 }
 
 #[test]

@@ -5,12 +5,14 @@ mod template;
 
 use async_trait::async_trait;
 use http::HeaderName;
+use http::header::HOST;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use self::name::checked;
 use self::name::{Named, Names, Values};
 use crate::config::{Mistake, Options};
 use crate::filter::{Ctx, Filter};
@@ -50,7 +52,7 @@ impl RemoveHeaders {
         if request.is_empty() && response.is_empty() {
             return Err(options.mistake("needs headers of the request or of the response, like response: [Server]"));
         }
-        if request.contains(&http::header::HOST) {
+        if request.contains(&HOST) {
             return Err(options.mistake_at("request", "cannot remove Host, without which there is no request"));
         }
         Ok(RemoveHeaders { request, response })
@@ -72,6 +74,8 @@ impl Filter for SetHeaders {
         for one in &self.request {
             match one.value.fill(session, ctx) {
                 Some(value) => request.insert_header(one.written.clone(), value)?,
+                // Without it there is no request.
+                None if one.name == HOST => {}
                 None => drop(request.remove_header(&one.name)),
             }
         }

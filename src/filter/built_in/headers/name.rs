@@ -28,7 +28,11 @@ pub(super) struct Names(pub(super) Vec<HeaderName>);
 
 struct Name(HeaderName);
 
-fn checked(name: &str) -> Result<HeaderName, String> {
+/// The name of a header that may be changed.
+///
+/// # Errors
+/// Why it is none.
+pub(in crate::filter::built_in) fn checked(name: &str) -> Result<HeaderName, String> {
     let wrong = |_| "is not the name of a header: letters, digits and -, like X-Frame-Options".to_owned();
     let name = HeaderName::try_from(name).map_err(wrong)?;
     if FRAMING.contains(&name.as_str()) {

@@ -38,5 +38,5 @@ fn a_file_without_a_hook_or_with_one_misspelt_is_a_mistake() {
 #[test]
 fn a_file_that_is_too_large_is_not_loaded() {
     let text = format!("function logging() end -- {}", "x".repeat(1 << 20));
-    assert!(mistake(&text).contains("of which a script may have 1048576"));
+    assert!(mistake(&text).contains("and may have 1048576"));
 }
