@@ -2,6 +2,7 @@
 //! operator drains.
 
 mod api;
+mod dashboard;
 mod drain;
 mod explanation;
 mod guard;
@@ -52,7 +53,9 @@ const INDEX: &str = "evenkeel\n\n\
     /healthz           200 while the process lives\n\
     /readyz            200 while it takes traffic, 503 while it starts or stops\n\
     /metrics           Prometheus metrics\n\
+    /                  all of it for people, in a browser\n\
     /api/v1/pools      pools and their backends, as JSON\n\
+    /api/v1/config     what is loaded, by its names, as JSON\n\
     /api/v1/listeners  addresses listened on, as JSON\n\
     /api/v1/pools/POOL/backends/BACKEND                one backend, as JSON\n\
     POST /api/v1/pools/POOL/backends/BACKEND/drain     send it no new work; with Content-Type: application/json\n\
@@ -94,6 +97,7 @@ impl Admin {
                 Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
             },
             "/api/v1/pools" => json(&api::pools(&self.generation.load())),
+            "/api/v1/config" => json(&self.generation.load().overview),
             "/api/v1/listeners" => json(&**self.listeners.load()),
             _ => text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
         }
@@ -225,7 +229,9 @@ impl ServeHttp for Admin {
                     allowed = "POST";
                     self.process(session, &method, target).await
                 }
-                None if reads => self.page(&path),
+                None if reads => {
+                    dashboard::page(&path, &session.req_header().headers).unwrap_or_else(|| self.page(&path))
+                }
                 None => text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"),
             },
         };
@@ -239,6 +245,7 @@ impl ServeHttp for Admin {
         headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
         headers.insert(CONTENT_LENGTH, length.into());
         headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+        headers.extend(dashboard::GUARDS);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, http::HeaderValue::from_static(allowed));
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use super::build_pool::{Tools, build_pool, source};
 use super::filters::filters;
 use crate::access_log::AccessLog;
-use crate::config::{self, Config, Mistake, Position};
+use crate::config::{self, Config, Mistake, Overview, Position};
 use crate::filter::{Chains, Filter};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -59,6 +59,7 @@ pub(super) fn assemble(
     let route = |(route, made): (_, &Vec<Made>)| build_route(route, outer.with(&plain(made)), &pools);
     Generation {
         number: before.map_or(0, |before| before.number) + 1,
+        overview: Overview::of(config),
         router: Router::new(config.routes.iter().map(|route| &route.matches)),
         routes: config.routes.iter().zip(&filters.routes).map(route).collect(),
         listeners,

@@ -4,9 +4,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::reload::written;
 use crate::admin::{Explanation, FilterPlace, PassedOver, PoolChoice, PoolView, Question, TakenRoute};
-use crate::config::{Action, Config, Extension, Match, Route, Share, normal_path};
+use crate::config::{Action, Config, Extension, Match, Route, Share, does, normal_path, written};
 use crate::filter::host_of;
 use crate::route::{Asked, Router, near_miss};
 
@@ -115,21 +114,4 @@ fn choices(config: &Config, route: &Route, pools: Option<&[PoolView]>) -> Vec<Po
         }
         Action::Redirect(_) | Action::Respond(_) => Vec::new(),
     }
-}
-
-fn does(config: &Config, route: &Route) -> String {
-    let mut does = match &route.action {
-        Action::Pool(pool) => format!("goes to pool {}", name(config, *pool)),
-        Action::Split(split) if split.by.is_empty() => "goes to one of several pools, by chance".to_owned(),
-        Action::Split(_) => "goes to one of several pools, by a key".to_owned(),
-        Action::Redirect(redirect) => format!("is redirected, with status {}", redirect.status),
-        Action::Respond(respond) => format!("is answered here, with status {}", respond.status),
-    };
-    if route.rewrite != crate::config::Rewrite::default() {
-        does.push_str(", rewritten");
-    }
-    if let Some(mirror) = &route.mirror {
-        does.push_str(&format!(", {} of them copied to pool {}", mirror.percent, name(config, mirror.pool)));
-    }
-    does
 }

@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use super::destination::{Destination, Split};
 use super::mirror::Mirror;
 use crate::access_log::AccessLog;
-use crate::config::{ForwardedHeaders, Limits, Priority, Respond, Rewrite, RouteRedirect};
+use crate::config::{ForwardedHeaders, Limits, Overview, Priority, Respond, Rewrite, RouteRedirect};
 use crate::filter::{Chains, Filter};
 use crate::metrics::PoolMetrics;
 use crate::pool::Pool;
@@ -20,6 +20,8 @@ use crate::route::Router;
 pub struct Generation {
     /// How many there have been in this process, with this one.
     pub number: u64,
+    /// What it was made of, for people.
+    pub overview: Overview,
     /// Finds a route's place in `routes`.
     pub router: Router,
     /// The routes, in the order of the configuration.

@@ -208,10 +208,12 @@ fn undrained_it_is_probed_at_once_and_starts_slowly() {
     let started = Instant::now();
     done(&operate(&evenkeel, "drain", a.address, "--wait"));
     wait_until("the one that stays, which is new as well, has grown up", || started.elapsed() > Duration::from_secs(2));
-    let begun = Instant::now();
+    // Its turn may have come once more by chance: the second is at any time of the interval.
+    let passed = || backend(&evenkeel, a.address)["probes_passed"].as_u64().unwrap();
+    let (begun, before) = (Instant::now(), passed());
     done(&operate(&evenkeel, "undrain", a.address, "--wait"));
     assert!(begun.elapsed() < Duration::from_secs(30), "not at its next turn");
-    assert_eq!(backend(&evenkeel, a.address)["probes_passed"], 2);
+    assert!(passed() > before, "it is admitted by a new probe");
     let mut client = evenkeel.client();
     let mut share = || (0..40).filter(|_| client.get("/").text() == "a").count();
     let first = share();

@@ -19,6 +19,7 @@ mod client_limits;
 mod compress;
 mod connections;
 mod cors;
+mod dashboard;
 mod deadline;
 mod drain;
 mod drain_api;

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use super::Files;
 use super::found::Found;
 use super::keys::pool_keys;
-use super::route_keys::{route_keys, written};
+use super::route_keys::route_keys;
 use crate::admin::{Change, Receipt};
+use crate::config::written;
 use crate::config::{Config, Listener, Match};
 use crate::proxy::Filters;
 

@@ -31,7 +31,6 @@ use crate::pool::{FIRST_ROUND, Keepers, Pool};
 use crate::proxy::{Filters, Generation};
 use difference::{Side, difference};
 use found::{Discovered, Found, discover, members};
-pub(super) use route_keys::written;
 
 /// What a reload changes.
 pub(super) struct Live {

@@ -1,7 +1,7 @@
-//! The keys of a route, of which none is forgotten, and a match in one line.
+//! The keys of a route, of which none is forgotten.
 
 use super::difference::Side;
-use crate::config::{Action, HostMatch, Match, Mirror, PathMatch, Route, Share, Split, ValueMatch, looks_secret};
+use crate::config::{Action, Mirror, Route, Share, Split};
 
 /// The keys by which two routes of one match differ.
 pub(super) fn route_keys((old, before): (&Side<'_>, usize), (new, after): (&Side<'_>, usize)) -> Vec<&'static str> {
@@ -44,43 +44,5 @@ fn renumbered(action: &Action, number: impl Fn(usize) -> usize) -> Action {
             Action::Split(Split { by: by.clone(), shares })
         }
         Action::Redirect(_) | Action::Respond(_) => action.clone(),
-    }
-}
-
-/// `api.example.com/v1/*`, `GET,HEAD *.example.com header x-canary=1`, `everything else`
-pub(in crate::app) fn written(matches: &Match) -> String {
-    let Match { host, path, methods, headers, query, cookies, client } = matches;
-    let host = match host {
-        Some(HostMatch::Exact(host)) => host.clone(),
-        Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
-        None => String::new(),
-    };
-    let path = match path {
-        Some(PathMatch::Exact(path)) => path.clone(),
-        Some(PathMatch::Regex(regex)) => format!("~{}", regex.as_str()),
-        Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
-        None => String::new(),
-    };
-    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
-    let networks: Vec<String> = client.iter().map(ToString::to_string).collect();
-    let mut words = vec![methods.join(","), host + &path];
-    for (what, pairs) in [("header", headers), ("query", query), ("cookie", cookies)] {
-        words.extend(pairs.iter().map(|(name, value)| format!("{what} {}", pair(name, value))));
-    }
-    if !networks.is_empty() {
-        words.push(format!("client {}", networks.join(",")));
-    }
-    words.retain(|word| !word.is_empty());
-    if words.is_empty() { "everything else".to_owned() } else { words.join(" ") }
-}
-
-fn pair(name: &str, value: &ValueMatch) -> String {
-    match value {
-        // It may be what only those know who may come in.
-        ValueMatch::Exact(_) if looks_secret(name) || matches!(name, "authorization" | "cookie") => format!("{name}=…"),
-        ValueMatch::Exact(text) => format!("{name}={text}"),
-        ValueMatch::Regex(regex) => format!("{name}~{}", regex.as_str()),
-        ValueMatch::Present => name.to_owned(),
-        ValueMatch::Absent => format!("no {name}"),
     }
 }
