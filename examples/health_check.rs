@@ -95,7 +95,7 @@ mod tests {
     fn who_has_no_redis_gets_nothing() -> std::io::Result<()> {
         let well = Arc::new(AtomicBool::new(true));
         let (backend, port) = (Backend::saying("answer"), redis(&well)?);
-        let check = format!("redis: {{ port: {port} }}, interval: 100ms, timeout: 50ms, rise: 1, fall: 2");
+        let check = format!("redis: {{ port: {port} }}, interval: 500ms, timeout: 400ms, rise: 1, fall: 2");
         let yaml = format!("pools: {{ web: {{ backends: [{backend}], health_check: {{ {check} }} }} }}");
         let balancer = Balancer::start(&yaml, super::extend);
         assert_eq!(balancer.get("/").send().text(), "answer");
