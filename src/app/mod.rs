@@ -46,6 +46,7 @@ pub(crate) use explain::explain;
 use listeners::ListenError;
 use registry::Registry;
 pub(crate) use running::Running;
+use signals::Early;
 use upgrade::{Inheritance, Program};
 
 /// More than any request makes: every attempt that a pool may allow, and the connections that turn out stale.
@@ -227,7 +228,7 @@ impl App {
     /// # Errors
     /// Why it could not start; nothing is left half started.
     pub fn run(self, options: RunOptions) -> Result<(), RunError> {
-        let program = Program::this(options.upgrade);
+        let (program, early) = (Program::this(options.upgrade), Early::catch());
         open_files::raise();
         let mistakes = self.examine();
         if !mistakes.is_empty() {
@@ -235,7 +236,7 @@ impl App {
         }
         let wait = |_| Inheritance::wait(&self.config.server.upgrade_sock, self.config.upgrade_timeout);
         let mut inheritance = options.upgrade.then_some(()).map(wait).transpose().map_err(RunError::Start)?;
-        let served = run::serve(self, options, program, &mut inheritance);
+        let served = run::serve(self, options, program, early, &mut inheritance);
         if let (Err(e), Some(inheritance)) = (&served, inheritance) {
             inheritance.refuse(&e.to_string());
         }

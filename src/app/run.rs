@@ -20,7 +20,7 @@ use super::listen::Socket;
 use super::listeners::{Listeners, ListenersService};
 use super::logs::Logs;
 use super::reload::{Live, Reloader};
-use super::signals::Signals;
+use super::signals::{Early, Signals};
 use super::stop::{Stop, Times};
 use super::upgrade::{Inheritance, Program, Succession};
 use super::{App, MAX_TRIES, RunError, RunOptions, build, open_files};
@@ -39,12 +39,13 @@ pub(super) fn serve(
     app: App,
     options: RunOptions,
     program: Program,
+    early: Early,
     inheritance: &mut Option<Inheritance>,
 ) -> Result<(), RunError> {
     let handed = Handed::take(inheritance);
     let prepared = prepare(app, options, program, handed, inheritance)?;
     let logs = Logs::of(&prepared.config, options, Arc::clone(&prepared.generation));
-    let signals = Signals { stop: Arc::clone(&prepared.stop), orders: prepared.orders.clone(), logs };
+    let signals = Signals { stop: Arc::clone(&prepared.stop), orders: prepared.orders.clone(), logs, early };
     prepared.run(signals);
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! What the process does when it gets a signal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use log::{info, warn};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use signal_hook::consts::{SIGHUP, SIGUSR1};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::logs::Logs;
@@ -18,6 +20,28 @@ pub(super) struct Signals {
     pub(super) stop: Arc<Stop>,
     pub(super) orders: Orders,
     pub(super) logs: Logs,
+    pub(super) early: Early,
+}
+
+/// HUP and USR1 that come while the process is still starting, which the default of both would end: whoever writes a file and
+/// tells the process, or moves its logs away, does not know how far it is.
+#[derive(Clone, Default)]
+pub(super) struct Early {
+    hup: Arc<AtomicBool>,
+    usr1: Arc<AtomicBool>,
+}
+
+impl Early {
+    /// Remember them from now on.
+    pub(super) fn catch() -> Self {
+        let early = Early::default();
+        for (signal, came) in [(SIGHUP, &early.hup), (SIGUSR1, &early.usr1)] {
+            if let Err(e) = signal_hook::flag::register(signal, Arc::clone(came)) {
+                warn!("cannot listen for signals: {e}");
+            }
+        }
+        early
+    }
 }
 
 #[async_trait]
@@ -35,6 +59,13 @@ impl ShutdownSignalWatch for Signals {
         ) else {
             return std::future::pending().await;
         };
+        // Registered ahead of this look: none is missed, and one that is seen twice is done twice.
+        if self.early.hup.load(Relaxed) {
+            self.orders.leave(|reply| Order::Reload(None, reply));
+        }
+        if self.early.usr1.load(Relaxed) {
+            self.logs.reopen().await;
+        }
         loop {
             tokio::select! {
                 _ = term.recv() => break,

@@ -1,10 +1,12 @@
 //! Signals, and an end that loses nothing.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::support::evenkeel::{pool, run};
+use crate::support::evenkeel::{complete, pool, run};
 use crate::support::{Client, Evenkeel, Origin, wait_until};
 
 #[test]
@@ -148,4 +150,23 @@ fn a_start_without_a_file_is_checked_too() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let output = run(&["-t", "--listen", "127.0.0.1:0", "--to", "nowhere"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn a_signal_while_it_is_starting_does_not_end_it() {
+    // HUP and USR1 ended a process that was not serving yet: a reload or a log rotation at the wrong moment, and nothing ran.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lb.yaml");
+    let yaml = format!("upgrade_sock: DIR/upgrade.sock\n{}", pool(&["127.0.0.1:1".parse().unwrap()], ""));
+    std::fs::write(&file, complete(&yaml, &dir)).unwrap();
+    // It waits for a process that is not there, as long as it is allowed to.
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    let mut waiting = waiting.args(["-u", "-c", file.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("it waits", || dir.path().join("upgrade.sock").exists());
+    for name in ["HUP", "USR1", "TERM"] {
+        let sent = Command::new("kill").args(["-s", name, &waiting.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "{name}: it has ended");
+    }
+    let status = waiting.wait().unwrap();
+    assert_eq!(status.signal(), Some(15), "TERM alone ends it: {status}");
 }
