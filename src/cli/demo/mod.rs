@@ -99,6 +99,7 @@ fn guide(samples: &[Arc<Sample>], command: &str) -> String {
         let _ = writeln!(out, "  {name}  {address}  answers after {} ms", delay.as_millis());
     }
     let tries = [
+        (format!("http://{}/", Admin::ADDRESS), "in a browser: what follows, as it happens"),
         (format!("curl {PROXY}/"), "again and again: they take turns"),
         (format!("curl -X POST {PROXY}/demo/stop/b"), "kill b, connections and all"),
         (format!("curl {PROXY}/"), "no request fails: a and c share them"),
