@@ -1,10 +1,11 @@
 //! The state of a process as JSON: what the admin address writes and what `evenkeel status` reads.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Drain, Member};
+use crate::backend::{Drain, Group, Member, Snapshot};
 use crate::pool::Pool;
 use crate::proxy::Generation;
 
@@ -27,6 +28,9 @@ pub struct PoolView {
     /// See `connections`.
     #[serde(default)]
     pub max_connections: Option<usize>,
+    /// Why it is not known who is there now: what the source of its backends met when it was asked last. Those that are known stay.
+    #[serde(default)]
+    pub discovery_failure: Option<String>,
     /// In the order of their addresses.
     pub backends: Vec<BackendView>,
 }
@@ -53,6 +57,9 @@ pub struct BackendView {
     pub drain: Option<DrainView>,
     /// Whether it may be picked now.
     pub admitted: bool,
+    /// For how many requests those of its priority and zone are asked first, 0 to 1. 0: only for what others cannot take.
+    #[serde(default)]
+    pub preferred: f64,
     /// Attempts under way.
     pub in_flight: u32,
     /// How many there may be.
@@ -102,6 +109,7 @@ pub(crate) fn pools(generation: &Generation) -> Vec<PoolView> {
 
 fn pool_view(pool: &Pool) -> PoolView {
     let snapshot = pool.roster().load();
+    let shares = shares(&snapshot);
     PoolView {
         name: pool.name().to_owned(),
         // Of those that picks draw from: a backend whose state has just changed is not among them before the roster is renewed.
@@ -110,11 +118,16 @@ fn pool_view(pool: &Pool) -> PoolView {
         concurrency_limit: pool.roster().pool().concurrency().map(|found| found.limit()),
         connections: pool.connections(),
         max_connections: pool.max_connections(),
-        backends: snapshot.members().iter().map(|member| backend_view(pool, member)).collect(),
+        discovery_failure: pool.roster().unknown().map(|why| why.as_ref().clone()),
+        backends: snapshot.members().iter().map(|member| view(pool, member, share(member, &shares))).collect(),
     }
 }
 
 pub(super) fn backend_view(pool: &Pool, member: &Member) -> BackendView {
+    view(pool, member, share(member, &shares(&pool.roster().load())))
+}
+
+fn view(pool: &Pool, member: &Member, preferred: f64) -> BackendView {
     // Ahead of what is in flight: with no grace left and nothing in flight after that, nothing will be.
     let (drain, grace_left) = (member.state.drain(), pool.grace_left(&member.state));
     let in_flight = member.state.in_flight();
@@ -128,6 +141,7 @@ pub(super) fn backend_view(pool: &Pool, member: &Member) -> BackendView {
         reason: reason(drain, member.state.reason()),
         drain: drain.map(|drain| drain_view(drain, grace_left)),
         admitted: member.state.admitted(),
+        preferred,
         in_flight,
         max_in_flight: member.state.max_in_flight(),
         latency_seconds: member.state.latency().map(|latency| latency.as_secs_f64()),
@@ -141,6 +155,22 @@ pub(super) fn backend_view(pool: &Pool, member: &Member) -> BackendView {
         last_probe_age_seconds: member.state.last_probe_age().map(|age| age.as_secs_f64()),
         probes_overdue: pool.probes_overdue(&member.state).unwrap_or_default(),
     }
+}
+
+/// For how many requests each candidate's group is asked first, by the address of the candidate.
+fn shares(snapshot: &Snapshot) -> HashMap<&str, f64> {
+    let begins = std::iter::once(0.0).chain(snapshot.groups().iter().map(|group| group.end));
+    let groups = snapshot.groups().iter().zip(begins);
+    let share = |(group, begin): (_, f64)| {
+        let group: &Group = group;
+        let share = (group.end - begin).max(0.0);
+        group.candidates.iter().map(move |candidate| (candidate.state.label(), share))
+    };
+    groups.flat_map(share).collect()
+}
+
+fn share(member: &Member, shares: &HashMap<&str, f64>) -> f64 {
+    shares.get(member.state.label()).copied().unwrap_or_default()
 }
 
 fn drain_view(drain: Drain, grace_left: Option<Duration>) -> DrainView {

@@ -140,7 +140,7 @@ pub(crate) fn scrape(metrics: &Metrics, generation: &Generation) -> Result<Vec<u
 }
 
 fn scrape_pool(pool: &Pool, families: &ScrapedFamilies) {
-    families.add_pool(pool.name(), pool.roster().pool().waiting());
+    families.add_pool(pool.name(), pool.roster().pool().waiting(), pool.roster().pool().discovery_failures());
     let concurrency = pool.roster().pool().concurrency().map(|found| found.limit());
     families.add_limits(pool.name(), concurrency, pool.connections());
     for member in pool.roster().load().members() {
@@ -173,11 +173,15 @@ fn warnings(pools: &[Arc<Pool>]) -> String {
         let name = pool.name().to_owned();
         pool.overdue().into_iter().map(move |overdue| format!("warning: pool {name}: {overdue}\n"))
     };
-    let mut lines: Vec<String> = pools.iter().flat_map(overdue).collect();
+    let unknown = |pool: &Arc<Pool>| {
+        let why = pool.roster().unknown()?;
+        Some(format!("warning: pool {}: discovery failed: {why}\n", pool.name()))
+    };
+    let mut lines: Vec<String> = pools.iter().filter_map(unknown).chain(pools.iter().flat_map(overdue)).collect();
     let more = lines.len().saturating_sub(MAX_WARNINGS);
     lines.truncate(MAX_WARNINGS);
     if more > 0 {
-        lines.push(format!("warning: and {more} backends more\n"));
+        lines.push(format!("warning: and {more} more\n"));
     }
     lines.concat()
 }
@@ -296,6 +300,6 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 21, "{text}");
         assert_eq!(lines[0], "warning: pool web: backend 127.0.0.1:1 not probed for 1s (interval 10ms)");
-        assert_eq!(lines[20], "warning: and 10 backends more");
+        assert_eq!(lines[20], "warning: and 10 more");
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Explanation, Question, Receipt};
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 
 /// How many may wait. Each is one person's, or one signal's.
 const WAITING: usize = 16;
@@ -15,6 +15,8 @@ const WAITING: usize = 16;
 pub enum Order {
     /// Load the file anew, which must be this one if one is given.
     Reload(Option<PathBuf>, Reply<Receipt>),
+    /// Put this in the place of what is loaded: for a process that has no file.
+    Load(Box<Config>, Reply<Receipt>),
     /// Say what a reload of this text would do.
     Plan(Candidate, Reply<Receipt>),
     /// Say what would become of a request.
@@ -34,6 +36,9 @@ pub enum Successor {
 
 /// Whom to tell how it ended.
 pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// How an order ended, some time.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, Refusal>>;
 
 /// A configuration that is not that of the process, or not yet.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -89,12 +94,19 @@ impl Orders {
     /// # Errors
     /// Why it was not done.
     pub async fn place<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Refusal> {
+        let done = self.ask(order)?;
+        done.await.map_err(|_| Refusal::Failed("the process has stopped meanwhile".to_owned()))?
+    }
+
+    /// Leave an order. What is returned tells how it ended.
+    ///
+    /// # Errors
+    /// That it could not be left.
+    pub(crate) fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<Answer<T>, Refusal> {
         let (reply, done) = oneshot::channel();
-        let nobody = |what: &str| Refusal::Failed(what.to_owned());
-        self.0
-            .try_send(order(reply))
-            .map_err(|_| nobody("too many orders wait already, or the process is stopping"))?;
-        done.await.map_err(|_| nobody("the process has stopped meanwhile"))?
+        let full = "too many orders wait already, or the process is stopping";
+        self.0.try_send(order(reply)).map_err(|_| Refusal::Failed(full.to_owned()))?;
+        Ok(done)
     }
 
     /// Leave an order for which nobody waits.

@@ -99,7 +99,14 @@ impl fmt::Display for Receipt {
         let Receipt { generation, pools, backends, listeners, routes, .. } = self;
         let (pools, backends) = (pools.words("removed"), backends.words("draining"));
         let (listeners, routes) = (listeners.words("removed"), routes.words("removed"));
-        write!(f, "generation {generation}: pools {pools}; backends {backends}; listeners {listeners}; routes {routes}")
+        write!(
+            f,
+            "generation {generation}: pools {pools}; backends {backends}; listeners {listeners}; routes {routes}"
+        )?;
+        // What stands at the top of the file is one each, and known by its key.
+        let top = self.changes.iter().map(|one| one.what.as_str()).filter(|what| !what.contains(' '));
+        let top: Vec<&str> = top.collect();
+        if top.is_empty() { Ok(()) } else { write!(f, "; changed: {}", top.join(", ")) }
     }
 }
 
@@ -136,6 +143,12 @@ mod tests {
         let line =
             "generation 7: pools 3 kept, 1 added; backends 41 kept, 2 added, 1 draining; listeners 3 kept; routes none";
         assert_eq!(receipt.to_string(), line);
+        // It said nothing of filters of the whole, as if nothing had happened.
+        let mut receipt = receipt;
+        receipt.note("pool api", Change::Changed, vec!["retry".to_owned()]);
+        receipt.note("filters", Change::Changed, Vec::new());
+        receipt.note("limits", Change::Changed, Vec::new());
+        assert_eq!(receipt.to_string(), format!("{line}; changed: filters, limits"));
     }
 
     #[test]

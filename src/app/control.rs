@@ -88,6 +88,9 @@ impl Desk {
             Order::Reload(expected, reply) => {
                 let _ = reply.send(self.reload(expected.as_deref()).await);
             }
+            Order::Load(config, reply) => {
+                let _ = reply.send(self.reloader.reload(*config).await);
+            }
             Order::Plan(candidate, reply) => {
                 let _ = reply.send(self.plan(candidate).await);
             }

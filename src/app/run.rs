@@ -54,7 +54,7 @@ pub(super) fn serve(
 pub(super) struct Prepared {
     server: Server,
     config: Config,
-    orders: Orders,
+    pub(super) orders: Orders,
     pub(super) stop: Arc<Stop>,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,

@@ -17,7 +17,8 @@ use super::run::{self, Prepared};
 use super::stop::Stop;
 use super::upgrade::Program;
 use super::{App, RunError, RunOptions};
-use crate::config::ListenAddress;
+use crate::admin::{Order, Orders, Receipt, Refusal};
+use crate::config::{Config, ListenAddress};
 use crate::metrics::Metrics;
 use crate::pool::FIRST_ROUND;
 use crate::proxy::Generation;
@@ -42,6 +43,7 @@ struct Serves {
     generation: Arc<ArcSwap<Generation>>,
     metrics: Arc<Metrics>,
     serving: watch::Receiver<bool>,
+    orders: Orders,
 }
 
 impl Running {
@@ -80,6 +82,23 @@ impl Running {
         self.serves.as_ref().map(|serves| serves.generation.load_full())
     }
 
+    /// Put `config` in the place of what it serves, and wait until that is done.
+    ///
+    /// # Errors
+    /// Why not; it serves on as before.
+    pub(crate) fn reload(&self, config: Config) -> Result<Receipt, Refusal> {
+        let gone = || Refusal::Failed("it does not answer".to_owned());
+        let orders = self.serves.as_ref().map(|serves| &serves.orders).ok_or_else(gone)?;
+        let mut done = orders.ask(|reply| Order::Load(Box::new(config), reply))?;
+        let mut answer = None;
+        // Not by waiting for it: this may be called where that is forbidden, in somebody's runtime.
+        wait(BEGIN_WITHIN, || {
+            answer = done.try_recv().ok();
+            answer.is_some() || self.has_ended()
+        });
+        answer.unwrap_or_else(|| Err(gone()))
+    }
+
     /// What it counts.
     pub(crate) fn metrics(&self) -> Option<&Metrics> {
         self.serves.as_ref().map(|serves| &*serves.metrics)
@@ -101,7 +120,7 @@ impl Drop for Running {
 }
 
 /// Wait until it is so; whether it was in time.
-fn wait(limit: Duration, so: impl Fn() -> bool) -> bool {
+fn wait(limit: Duration, mut so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !so() {
         if began.elapsed() > limit {
@@ -116,9 +135,10 @@ fn serve(app: App, tell: &SyncSender<Result<Serves, RunError>>, ended: oneshot::
     let options = RunOptions::default();
     match run::prepare(app, options, Program::this(false), Handed::default(), &mut None) {
         Ok(prepared) => {
-            let Prepared { addresses, generation, metrics, serving, stop, .. } = &prepared;
+            let Prepared { addresses, generation, metrics, serving, stop, orders, .. } = &prepared;
             let (addresses, generation) = (addresses.clone(), Arc::clone(generation));
-            let serves = Serves { addresses, generation, metrics: Arc::clone(metrics), serving: serving.clone() };
+            let (metrics, serving, orders) = (Arc::clone(metrics), serving.clone(), orders.clone());
+            let serves = Serves { addresses, generation, metrics, serving, orders };
             let end = End { stop: Arc::clone(stop), ended: Mutex::new(Some(ended)) };
             // Whoever has left wants no app any more, and `end` says so.
             let _ = tell.send(Ok(serves));

@@ -46,6 +46,7 @@ pub struct PoolState {
     /// The place of a round robin in its cycle. By itself: all threads write it.
     turns: Arc<AtomicU64>,
     pub(crate) watch: Watch,
+    discovery_failures: AtomicU64,
 }
 
 const NOT_COUNTED: usize = usize::MAX;
@@ -68,6 +69,7 @@ impl Default for PoolState {
             quantiles: Quantiles::default(),
             turns: Arc::default(),
             watch: Watch::default(),
+            discovery_failures: AtomicU64::default(),
         }
     }
 }
@@ -78,6 +80,15 @@ impl PoolState {
         let state = PoolState::default();
         state.configure(max_in_flight, adaptive);
         state
+    }
+
+    /// How often the source of its backends did not answer.
+    pub fn discovery_failures(&self) -> u64 {
+        self.discovery_failures.load(Relaxed)
+    }
+
+    pub(super) fn count_discovery_failure(&self) {
+        self.discovery_failures.fetch_add(1, Relaxed);
     }
 
     /// Have these limits from now on. What was found of the latencies holds as long as the bounds are the same; attempts that

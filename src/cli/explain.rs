@@ -164,15 +164,19 @@ fn choice(pool: &PoolChoice) -> String {
 
 /// Whether it may be picked now, and why.
 fn pick(pool: &PoolView, backend: &BackendView) -> (bool, String) {
-    let first = pool.backends.iter().filter(|one| one.admitted).map(|one| one.priority).min();
-    let full = backend.max_in_flight.filter(|max| backend.in_flight >= *max);
-    match (backend.admitted, &backend.reason) {
-        (false, Some(reason)) => (false, format!("{}, {reason}", backend.state)),
-        (false, None) => (false, backend.state.clone()),
-        (true, _) if full.is_some() => (false, format!("full, {} in flight", backend.in_flight)),
-        (true, _) if first.is_some_and(|first| backend.priority > first) => {
-            (true, format!("{}, for what priority {} cannot take", backend.state, first.unwrap_or_default()))
-        }
-        (true, _) => (true, format!("{}, weight {}, {} in flight", backend.state, backend.weight, backend.in_flight)),
+    let BackendView { state, reason, preferred, in_flight, .. } = backend;
+    let said = reason.as_ref().map_or_else(|| state.clone(), |reason| format!("{state}, {reason}"));
+    if backend.max_in_flight.is_some_and(|max| *in_flight >= max) {
+        return (false, format!("{said}, full with {in_flight} in flight"));
     }
+    if !backend.admitted {
+        // In a pool that fails open.
+        let open = *preferred > 0.0 && pool.admitted == 0;
+        return (open, if open { format!("{said}, but nobody is admitted, and health is not asked") } else { said });
+    }
+    if *preferred == 0.0 && pool.backends.iter().any(|one| one.preferred > 0.0) {
+        let zone = backend.zone.as_ref().map(|zone| format!(" in zone {zone}")).unwrap_or_default();
+        return (false, format!("{said}, priority {}{zone}: only for what others cannot take", backend.priority));
+    }
+    (true, format!("{said}, weight {}, {in_flight} in flight", backend.weight))
 }

@@ -51,6 +51,9 @@ fn screen(pools: &[PoolView]) -> String {
             let _ = write!(out, ", {open}/{max} connections");
         }
         out.push('\n');
+        if let Some(why) = &pool.discovery_failure {
+            let _ = writeln!(out, "  its source does not say who is there, and nobody comes or goes: {why}");
+        }
         let _ = writeln!(
             out,
             "  {:width$}  {:>6}  {:<9}  {:>9}  {:>10}  {:>8}  {:>8}  PROBED",
@@ -100,6 +103,7 @@ mod tests {
             reason: Some("status 503".to_owned()),
             drain: None,
             admitted: false,
+            preferred: 0.0,
             in_flight: 1,
             max_in_flight: Some(20),
             latency_seconds: None,
@@ -120,6 +124,7 @@ mod tests {
             concurrency_limit: Some(25),
             connections: Some(3),
             max_connections: Some(100),
+            discovery_failure: None,
             backends: vec![backend],
         }];
         let expected = "\

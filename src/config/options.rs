@@ -146,12 +146,35 @@ fn in_our_words(message: &str) -> String {
         return format!("must be {}", any_of(allowed));
     }
     let message = without_values(message).replace("a sequence", "a list").replace("sequence", "list");
+    let message = with_ranges(&message);
     let parts = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     match parts.and_then(|parts| parts.rsplit_once(", expected ")) {
         // Of a type's name nobody knows anything who has not written it.
         Some((got, expected)) if expected.starts_with("struct ") => format!("must be a map of options, got {got}"),
         Some((got, expected)) => format!("must be {expected}, got {got}"),
         None => message,
+    }
+}
+
+/// A message of serde's that says what a number must be, and not of which type of Rust's.
+fn with_ranges(message: &str) -> String {
+    const TYPES: [(&str, &str); 10] = [
+        ("u8", "a whole number, 0 to 255"),
+        ("u16", "a whole number, 0 to 65535"),
+        ("u32", "a whole number, 0 to 4294967295"),
+        ("u64", "a whole number, 0 or more"),
+        ("usize", "a whole number, 0 or more"),
+        ("i8", "a whole number, -128 to 127"),
+        ("i16", "a whole number, -32768 to 32767"),
+        ("i32", "a whole number, -2147483648 to 2147483647"),
+        ("i64", "a whole number"),
+        ("isize", "a whole number"),
+    ];
+    let Some((said, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let plain = expected.strip_prefix("a nonzero ").unwrap_or(expected);
+    match TYPES.iter().find(|(name, _)| *name == plain) {
+        Some((_, range)) => format!("{said}, expected {range}"),
+        None => message.to_owned(),
     }
 }
 
@@ -188,6 +211,23 @@ mod tests {
         let options = Options { value: serde_json::json!("sesame"), ..Options::default() };
         let mistake = options.parse::<Keys>().unwrap_err();
         assert_eq!(mistake.message, "must be a map of options, got string \"…\"");
+    }
+
+    #[test]
+    fn a_number_must_be_in_a_range_and_not_of_a_type() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Port {
+            #[allow(dead_code)]
+            port: u16,
+        }
+        let of = |value: serde_json::Value| {
+            let value = serde_json::json!({ "port": value });
+            Options { value, ..Options::default() }.parse::<Port>().unwrap_err().message
+        };
+        let range = "must be a whole number, 0 to 65535, got";
+        assert_eq!(of(99_999.into()), format!("{range} integer 99999"));
+        assert_eq!(of((-1).into()), format!("{range} integer -1"));
+        assert_eq!(of(true.into()), format!("{range} a boolean"));
     }
 
     #[test]

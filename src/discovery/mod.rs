@@ -49,19 +49,30 @@ pub(crate) fn distinct(found: BTreeSet<Backend>) -> Vec<Backend> {
     found.into_iter().filter(|backend| seen.insert(backend.addr.clone())).collect()
 }
 
+/// What a source met, in few words: what it says of it, and what is at the bottom of it.
+fn why(error: &pingora_core::Error) -> String {
+    let kind = error.etype.as_str();
+    let context = error.context.as_ref().map(|context| context.as_str());
+    let cause = error.cause.as_ref().map(|_| error.root_cause().to_string());
+    let told: Vec<String> = context.map(str::to_owned).into_iter().chain(cause).collect();
+    if told.is_empty() { kind.to_owned() } else { format!("{kind}: {}", told.join(": ")) }
+}
+
 #[async_trait]
 impl ServiceDiscovery for Tracked {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let known = self.roster.load().members().len();
-        let found = match self.source.discover().await {
+        let answer = self.source.discover().await;
+        self.roster.set_unknown(answer.as_ref().err().map(|e| why(e)));
+        let found = match answer {
             Ok((found, _)) => distinct(found),
             // Nothing to go on with: to be tried again soon.
             Err(e) if known == 0 => {
-                warn!("pool {}: discovery failed: {e}", self.pool);
+                warn!("pool {}: discovery failed: {}", self.pool, why(&e));
                 return Err(e);
             }
             Err(e) => {
-                warn!("pool {}: discovery failed, {known} backends stay as they are: {e}", self.pool);
+                warn!("pool {}: discovery failed, {known} backends stay as they are: {}", self.pool, why(&e));
                 return Ok(self.answer());
             }
         };

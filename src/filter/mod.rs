@@ -57,6 +57,9 @@ pub(crate) use hook::Hook;
 pub(crate) use host::{authority, host_of};
 pub use request_id::RequestId;
 
+/// What [`Answer::refusal`] takes.
+pub use crate::reason::Reason;
+
 /// A filter has failed, and has said so in the log.
 pub(crate) const FILTER_FAILED: ErrorType = ErrorType::Custom("FilterFailed");
 

@@ -42,6 +42,7 @@ pub(crate) struct ScrapedFamilies {
     probe_lateness: GaugeVec,
     probes_overdue: IntGaugeVec,
     queued: IntGaugeVec,
+    discovery_failures: IntCounterVec,
     concurrency_limit: IntGaugeVec,
     connections: IntGaugeVec,
     requests_in_flight: IntGauge,
@@ -105,6 +106,13 @@ impl ScrapedFamilies {
                 ),
                 &labels,
             )?,
+            discovery_failures: IntCounterVec::new(
+                Opts::new(
+                    "evenkeel_discovery_failures_total",
+                    "Times that the source of the pool's backends did not answer.",
+                ),
+                &["pool"],
+            )?,
             queued: IntGaugeVec::new(
                 Opts::new("evenkeel_queued_requests", "Requests that wait for room in the pool."),
                 &["pool"],
@@ -129,7 +137,8 @@ impl ScrapedFamilies {
     }
 
     /// Add what is of a pool as a whole.
-    pub(crate) fn add_pool(&self, pool: &str, waiting: usize) {
+    pub(crate) fn add_pool(&self, pool: &str, waiting: usize, discovery_failures: u64) {
+        self.discovery_failures.with_label_values(&[pool]).inc_by(discovery_failures);
         self.queued.with_label_values(&[pool]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
@@ -183,10 +192,11 @@ impl ScrapedFamilies {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-        let families: [&dyn Collector; 16] = [
+        let families: [&dyn Collector; 17] = [
             &self.requests_in_flight,
             &self.log_lines_dropped,
             &self.queued,
+            &self.discovery_failures,
             &self.concurrency_limit,
             &self.connections,
             &self.state,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::error;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::Pool;
@@ -34,6 +34,7 @@ struct Shared {
 
 struct Kept {
     pool: Arc<Pool>,
+    nudge: Arc<Notify>,
     _task: Task,
 }
 
@@ -62,8 +63,10 @@ impl Keepers {
         let mut kept = self.kept();
         let begin = |pool: &Arc<Pool>| {
             let (first_round, done) = watch::channel(());
-            let task = runtime.spawn(keep(Arc::clone(pool), self.0.probers.of(pool), first_round));
-            kept.push(Kept { pool: Arc::clone(pool), _task: Task(task.abort_handle()) });
+            let nudge = Arc::new(Notify::new());
+            let task = keep(Arc::clone(pool), self.0.probers.of(pool), first_round, Arc::clone(&nudge));
+            let task = runtime.spawn(task);
+            kept.push(Kept { pool: Arc::clone(pool), nudge, _task: Task(task.abort_handle()) });
             let name = pool.name().to_owned();
             runtime.spawn(async move {
                 if let Err(e) = task.await
@@ -92,6 +95,11 @@ impl Keepers {
         }
     }
 
+    /// Ask the sources of all pools at once, and not at their next turn.
+    pub(crate) fn ask_again(&self) {
+        self.kept().iter().for_each(|kept| kept.nudge.notify_one());
+    }
+
     /// End that for all of them, and leave what is under way alone.
     pub(crate) fn rest(&self) {
         self.kept().clear();
@@ -108,7 +116,12 @@ impl Keepers {
 }
 
 /// Keep one pool up to date. `first_round` is dropped when each backend of the first discovery has been probed.
-pub(super) async fn keep(pool: Arc<Pool>, prober: Option<Arc<Prober>>, first_round: watch::Sender<()>) {
+pub(super) async fn keep(
+    pool: Arc<Pool>,
+    prober: Option<Arc<Prober>>,
+    first_round: watch::Sender<()>,
+    nudge: Arc<Notify>,
+) {
     let mut first_round = Some(first_round);
     let mut probed = Probed::default();
     let _observer = Task(tokio::spawn(observe_for_ever(Arc::clone(&pool))).abort_handle());
@@ -121,7 +134,10 @@ pub(super) async fn keep(pool: Arc<Pool>, prober: Option<Arc<Prober>>, first_rou
         probed.follow(&pool, prober.as_ref(), first_round.take());
         match pool.rediscover {
             _ if !discovered => tokio::time::sleep(FIRST_RETRY).await,
-            Some(every) => tokio::time::sleep(every).await,
+            Some(every) => tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = nudge.notified() => {}
+            },
             None => std::future::pending().await,
         }
     }

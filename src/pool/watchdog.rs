@@ -223,7 +223,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let prober = Probers::default().of(&kept);
             runtime.block_on(async {
-                tokio::spawn(keep(kept, prober, tokio::sync::watch::channel(()).0));
+                tokio::spawn(keep(kept, prober, tokio::sync::watch::channel(()).0, Arc::default()));
                 let _ = ended.await;
             });
         });

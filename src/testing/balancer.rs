@@ -20,7 +20,7 @@ const NAME: &str = "<yaml>";
 /// when that returns.
 pub struct Balancer {
     running: Running,
-    /// Where its listeners are that are on TCP, then its admin pages.
+    /// Where the listeners are that it began with and that are on TCP, then its admin pages.
     addresses: Vec<SocketAddr>,
 }
 
@@ -52,6 +52,28 @@ impl Balancer {
         };
         let addresses = running.addresses().iter().filter_map(tcp).collect();
         Ok(Balancer { running, addresses })
+    }
+
+    /// Put this configuration in the place of the one that it has, as `evenkeel reload` does: all of it or nothing, and no request
+    /// notices. Returns when it is in place, with the line that says what has changed. Filters whose options and files are the same
+    /// go on; the sources of backends are asked anew.
+    ///
+    /// Panics if it is refused, with the text that `evenkeel reload` prints.
+    #[track_caller]
+    pub fn reload(&self, yaml: &str) -> String {
+        match self.try_reload(yaml) {
+            Ok(receipt) => receipt,
+            Err(e) => panic!("the reload is refused, and it serves on as before:\n{e}"),
+        }
+    }
+
+    /// [`Balancer::reload`], to test what is refused.
+    ///
+    /// # Errors
+    /// Why it is refused; the balancer serves on as before.
+    pub fn try_reload(&self, yaml: &str) -> Result<String, String> {
+        let config = Config::parse_over(USUAL, yaml, Path::new(NAME)).map_err(|e| e.to_string())?;
+        self.running.reload(config).map(|receipt| receipt.to_string()).map_err(|e| e.to_string())
     }
 
     /// Where its first listener on TCP is, for a client of your own. Panics if there is none.

@@ -103,3 +103,26 @@ fn a_question_that_makes_no_sense_is_wrong_usage() {
         assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(2), message));
     }
 }
+
+#[test]
+fn who_is_well_and_asked_only_for_what_others_cannot_take_is_said_to_be_so() {
+    // It said that all of them may be picked, while every request went to one.
+    let [near, far, spare] = ["near", "far", "spare"].map(Origin::saying);
+    let backends = [(&near, "zone: a"), (&far, "zone: b"), (&spare, "zone: a, priority: 1")];
+    let backends: Vec<String> =
+        backends.iter().map(|(origin, more)| format!("{{ address: '{}', {more} }}", origin.address)).collect();
+    let evenkeel = Evenkeel::start(&format!("pools: {{ web: {{ zone: a, backends: [{}] }} }}", backends.join(", ")));
+    let (_, said) = text(&evenkeel.ask("explain", &[]));
+    let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |origin: &Origin, what: &str| format!("{} {what}", origin.address);
+    for expected in [
+        line(&near, "may be picked: healthy, weight 1, 0 in flight"),
+        line(&far, "not picked: healthy, priority 0 in zone b: only for what others cannot take"),
+        line(&spare, "not picked: healthy, priority 1 in zone a: only for what others cannot take"),
+    ] {
+        assert!(plain.contains(&expected), "{expected}\n{said}");
+    }
+    for _ in 0..10 {
+        assert_eq!(evenkeel.get("/").text(), "near");
+    }
+}

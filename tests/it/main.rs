@@ -88,6 +88,7 @@ mod scripts;
 mod slow_start;
 mod smuggling;
 mod sni;
+mod sources;
 mod sticky;
 mod stop;
 mod streaming;

@@ -156,7 +156,7 @@ fn routes_limits_and_the_access_log_change() {
         "{pools}routes: [{{ pool: a }}, {{ match: {{ path_prefix: /b }}, pool: b }}, {{ match: {{ path: /c }}, respond: {{ body: c }} }}]\n\
          limits: {{ max_body_size: 4B }}\naccess_log: {{ path: DIR/other.log, format: combined }}\n"
     ));
-    let expected = "generation 2: pools 2 kept; backends 2 kept; listeners 1 kept; routes 1 kept, 2 added";
+    let expected = "generation 2: pools 2 kept; backends 2 kept; listeners 1 kept; routes 1 kept, 2 added; changed: limits, access_log";
     assert_eq!(receipt, expected);
     assert_eq!(["/", "/b/x", "/c"].map(|path| evenkeel.get(path).text()), ["a", "b", "c"]);
     let mut client = evenkeel.client();
@@ -167,7 +167,7 @@ fn routes_limits_and_the_access_log_change() {
     });
     assert_eq!(evenkeel.requests(1).len(), 1, "and the first one those of before");
     let receipt = evenkeel.reload(&format!("{pools}routes: [{{ match: {{ path_prefix: /b }}, pool: a }}]\n"));
-    assert!(receipt.ends_with("routes 1 changed, 2 removed"), "{receipt}");
+    assert!(receipt.ends_with("routes 1 changed, 2 removed; changed: limits, access_log"), "{receipt}");
     assert_eq!((evenkeel.get("/b/x").text().as_str(), evenkeel.get("/").status), ("a", 404));
 }
 

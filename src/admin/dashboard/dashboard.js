@@ -57,7 +57,8 @@ function backend(pool, view, now) {
   const latency = view.latency_seconds == null ? "" : `${(view.latency_seconds * 1000).toFixed(1)} ms`;
   const address = element("td");
   address.append(element("code", view.address));
-  const notes = [view.reason, view.zone && `zone ${view.zone}`, view.priority > 0 && `priority ${view.priority}`];
+  const spare = view.admitted && view.preferred === 0 && "for what others cannot take";
+  const notes = [view.reason, spare, view.zone && `zone ${view.zone}`, view.priority > 0 && `priority ${view.priority}`];
   if (view.probes_overdue) notes.push("probes overdue");
   const state = element("td");
   state.append(element("span", view.state, `state ${tone[view.state] ?? ""}`));
@@ -84,6 +85,7 @@ function pool(view, made, now) {
   card.append(element("h2", view.name), words, " · ", facts(more.filter(([, value]) => value !== undefined)));
   const heads = [["backend"], ["state"], ["weight", "number"], ["in flight", "number"], ["answered/s", "number"],
     ["failed/s", "number"], ["latency", "number"], [""]];
+  if (view.discovery_failure) card.append(element("p", `its source does not say who is there: ${view.discovery_failure}`, "bad"));
   card.append(table(heads, view.backends.map((one) => backend(view.name, one, now)), "backends"));
   return card;
 }

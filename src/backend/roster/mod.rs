@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, Extensions};
 
@@ -30,6 +30,8 @@ pub struct Roster {
     /// Changes are made one at a time; picks never wait for them.
     change: Mutex<Change>,
     pool: Arc<PoolState>,
+    /// Why the source said nothing when it was asked last.
+    unknown: ArcSwapOption<String>,
 }
 
 struct Change {
@@ -55,7 +57,7 @@ impl Roster {
         let pool = PoolState::new(policy.max_in_flight, policy.concurrency);
         let change =
             Change { policy, subscribers: Vec::new(), departed: Vec::new(), inherited: None, expected: HashMap::new() };
-        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool: Arc::new(pool) })
+        Arc::new(Roster::with(change, Arc::new(pool)))
     }
 
     /// An empty roster that takes this one's place under another policy: a backend that both have keeps its state, as does the
@@ -71,7 +73,27 @@ impl Roster {
             expected: change.expected.clone(),
             inherited: Some(Inherited { snapshot: self.snapshot.load_full(), checked }),
         };
-        Arc::new(Roster { snapshot: ArcSwap::default(), change: Mutex::new(next), pool: Arc::clone(&self.pool) })
+        Arc::new(Roster::with(next, Arc::clone(&self.pool)))
+    }
+
+    fn with(change: Change, pool: Arc<PoolState>) -> Self {
+        Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool, unknown: ArcSwapOption::default() }
+    }
+
+    /// Why it is not known who is there now: what the source met when it was asked last, if that was no answer.
+    pub fn unknown(&self) -> Option<Arc<String>> {
+        self.unknown.load_full()
+    }
+
+    /// Note how asking the source has ended.
+    pub(crate) fn set_unknown(&self, why: Option<String>) {
+        if why.is_some() {
+            self.pool.count_discovery_failure();
+        }
+        // Mostly there is nothing to change.
+        if why.is_some() || self.unknown.load().is_some() {
+            self.unknown.store(why.map(Arc::new));
+        }
     }
 
     /// The backends now.
