@@ -1,4 +1,4 @@
-//! Where the backends of a pool come from: implementations of pingora's [`ServiceDiscovery`], and what every one of them,
+//! Where the backends of a pool come from: implementations of pingora's `ServiceDiscovery`, and what every one of them,
 //! built-in or not, is wrapped in.
 
 mod configured;

@@ -1,4 +1,4 @@
-//! What a health check asks a backend: implementations of pingora's [`HealthCheck`], one file each.
+//! What a health check asks a backend: implementations of pingora's `HealthCheck`, one file each.
 //!
 //! A check says only whether one probe passed. When to probe, for how long at the most, and what a row of results means is
 //! decided for all of them alike, in [`prober`](crate::pool) and [`Health`](crate::backend::Health).

@@ -1,11 +1,9 @@
-//! The algorithms that pick a backend: implementations of pingora's [`BackendSelection`], one file each.
+//! The algorithms that pick a backend: implementations of pingora's `BackendSelection`, one file each.
 //!
 //! An algorithm knows weights and what a [`BackendState`](crate::backend::BackendState) counts. It knows nothing of health,
 //! retries or policies: it draws from the [candidates](crate::backend::Snapshot::candidates) of one group and draws again
 //! when the first is refused. What is the same for all of them, following the roster and offering everybody in the end,
 //! is [`Selection`].
-//!
-//! [`BackendSelection`]: pingora_load_balancing::selection::BackendSelection
 
 mod drawing;
 mod hashing;
