@@ -46,6 +46,7 @@ pub(super) fn serve(
     let prepared = prepare(app, options, program, handed, inheritance)?;
     let logs = Logs::of(&prepared.config, options, Arc::clone(&prepared.generation));
     let signals = Signals { stop: Arc::clone(&prepared.stop), orders: prepared.orders.clone(), logs, early };
+    signals.early.catch_the_end();
     prepared.run(signals);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use async_trait::async_trait;
 use log::{info, warn};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
-use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::logs::Logs;
@@ -23,24 +23,34 @@ pub(super) struct Signals {
     pub(super) early: Early,
 }
 
-/// HUP and USR1 that come while the process is still starting, which the default of both would end: whoever writes a file and
-/// tells the process, or moves its logs away, does not know how far it is.
+/// Signals that come before there is a runtime that takes them, and whose default is to end the process.
 #[derive(Clone, Default)]
 pub(super) struct Early {
     hup: Arc<AtomicBool>,
     usr1: Arc<AtomicBool>,
+    end: Arc<AtomicBool>,
 }
 
 impl Early {
-    /// Remember them from now on.
+    /// Remember HUP and USR1 from now on: whoever writes a file and tells the process, or moves its logs away, does not know how far
+    /// it is.
     pub(super) fn catch() -> Self {
         let early = Early::default();
-        for (signal, came) in [(SIGHUP, &early.hup), (SIGUSR1, &early.usr1)] {
+        early.remember([(SIGHUP, &early.hup), (SIGUSR1, &early.usr1)]);
+        early
+    }
+
+    /// Remember TERM and INT, too: from now on there may be clients. Before that they end a start at once.
+    pub(super) fn catch_the_end(&self) {
+        self.remember([(SIGTERM, &self.end), (SIGINT, &self.end)]);
+    }
+
+    fn remember(&self, signals: [(i32, &Arc<AtomicBool>); 2]) {
+        for (signal, came) in signals {
             if let Err(e) = signal_hook::flag::register(signal, Arc::clone(came)) {
                 warn!("cannot listen for signals: {e}");
             }
         }
-        early
     }
 }
 
@@ -59,17 +69,24 @@ impl ShutdownSignalWatch for Signals {
         ) else {
             return std::future::pending().await;
         };
-        // Registered ahead of this look: none is missed, and one that is seen twice is done twice.
+        // The streams are there ahead of this look: none is missed. HUP or USR1 in this very moment is done twice.
         if self.early.hup.load(Relaxed) {
             self.orders.leave(|reply| Order::Reload(None, reply));
         }
         if self.early.usr1.load(Relaxed) {
             self.logs.reopen().await;
         }
-        loop {
+        let mut ends = self.early.end.load(Relaxed);
+        if ends {
+            // What the streams have of it is no second signal.
+            for stream in [&mut term, &mut int] {
+                tokio::select! { biased; _ = stream.recv() => {}, () = std::future::ready(()) => {} }
+            }
+        }
+        while !ends {
             tokio::select! {
-                _ = term.recv() => break,
-                _ = int.recv() => break,
+                _ = term.recv() => ends = true,
+                _ = int.recv() => ends = true,
                 // The default of each of these is to end the process.
                 _ = hup.recv() => self.orders.leave(|reply| Order::Reload(None, reply)),
                 _ = quit.recv() => self.orders.leave(|reply| Order::Upgrade(Successor::Waiting, reply)),
@@ -77,8 +94,8 @@ impl ShutdownSignalWatch for Signals {
                 _ = usr1.recv() => self.logs.reopen().await,
                 () = self.stop.handed_over() => tokio::select! {
                     () = self.stop.leave() => return ShutdownSignal::FastShutdown,
-                    _ = term.recv() => break,
-                    _ = int.recv() => break,
+                    _ = term.recv() => ends = true,
+                    _ = int.recv() => ends = true,
                 }
             }
         }
