@@ -227,7 +227,7 @@ mod tests {
         let range = "must be a whole number, 0 to 65535, got";
         assert_eq!(of(99_999.into()), format!("{range} integer 99999"));
         assert_eq!(of((-1).into()), format!("{range} integer -1"));
-        assert_eq!(of(true.into()), format!("{range} a boolean"));
+        assert_eq!(of(true.into()), format!("{range} boolean `true`"));
     }
 
     #[test]

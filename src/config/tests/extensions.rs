@@ -52,7 +52,7 @@ fn options_are_read_as_a_type() {
 #[test]
 fn a_mistake_has_the_place_and_the_words_of_all_others() {
     for (written, place, message) in [
-        ("          rate: x\n", (7, 17, "rate"), "must be u32, got string \"…\""),
+        ("          rate: x\n", (7, 17, "rate"), "must be a whole number, 0 to 4294967295, got string \"…\""),
         ("          every: 1s\n", (6, 9, ""), "needs 'rate'"),
         ("          rate: 1\n          evry: 1s\n", (8, 11, "evry"), "unknown key, did you mean 'every'?"),
         (
