@@ -225,8 +225,8 @@ mod tests {
             Options { value, ..Options::default() }.parse::<Port>().unwrap_err().message
         };
         let range = "must be a whole number, 0 to 65535, got";
-        assert_eq!(of(99_999.into()), format!("{range} integer 99999"));
-        assert_eq!(of((-1).into()), format!("{range} integer -1"));
+        assert_eq!(of(99_999.into()), format!("{range} integer `99999`"));
+        assert_eq!(of((-1).into()), format!("{range} integer `-1`"));
         assert_eq!(of(true.into()), format!("{range} boolean `true`"));
     }
 

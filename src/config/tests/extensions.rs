@@ -78,7 +78,7 @@ fn a_mistake_has_the_place_and_the_words_of_all_others() {
         (
             "          rate: 1\n          names:\n            a: 1\n            b: 300\n",
             (10, 16, "names.b"),
-            "must be u8, got integer `300`",
+            "must be a whole number, 0 to 255, got integer `300`",
         ),
     ] {
         let mistake = options(written).parse::<Limit>().unwrap_err();
