@@ -118,7 +118,7 @@ fn pool_view(pool: &Pool) -> PoolView {
         concurrency_limit: pool.roster().pool().concurrency().map(|found| found.limit()),
         connections: pool.connections(),
         max_connections: pool.max_connections(),
-        discovery_failure: pool.roster().unknown().map(|why| why.as_ref().clone()),
+        discovery_failure: pool.roster().discovery_failure().map(|why| why.as_ref().clone()),
         backends: snapshot.members().iter().map(|member| view(pool, member, share(member, &shares))).collect(),
     }
 }

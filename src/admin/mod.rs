@@ -174,7 +174,7 @@ fn warnings(pools: &[Arc<Pool>]) -> String {
         pool.overdue().into_iter().map(move |overdue| format!("warning: pool {name}: {overdue}\n"))
     };
     let unknown = |pool: &Arc<Pool>| {
-        let why = pool.roster().unknown()?;
+        let why = pool.roster().discovery_failure()?;
         Some(format!("warning: pool {}: discovery failed: {why}\n", pool.name()))
     };
     let mut lines: Vec<String> = pools.iter().filter_map(unknown).chain(pools.iter().flat_map(overdue)).collect();

@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::admin::{Explanation, FilterPlace, PassedOver, PoolChoice, PoolView, Question, TakenRoute};
-use crate::config::{Action, Config, Extension, Match, Route, Share, does, normal_path, written};
+use crate::config::{Action, Config, Extension, Match, Route, Share, does, normal_path};
 use crate::filter::host_of;
 use crate::route::{Asked, Router, near_miss};
 
@@ -45,8 +45,8 @@ pub(crate) fn explain(config: &Config, pools: Option<&[PoolView]>, asked: &Quest
         said.pools = choices(config, route, pools);
         said.route = Some(TakenRoute {
             key: format!("routes[{number}]"),
-            line: route.at.0.line,
-            matches: written(&route.matches),
+            line: config.line(route.at),
+            matches: route.matches.to_string(),
             does: does(config, route),
         });
     }
@@ -70,7 +70,7 @@ fn passed_over(config: &Config, asked: &Asked<'_>, taken: Option<usize>) -> Vec<
     let near = |number: usize| {
         let route = &config.routes[number];
         let because = near_miss(&route.matches, asked)?;
-        Some(PassedOver { key: format!("routes[{number}]"), line: route.at.0.line, because })
+        Some(PassedOver { key: format!("routes[{number}]"), line: config.line(route.at), because })
     };
     before.filter_map(near).take(MOST).collect()
 }

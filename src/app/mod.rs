@@ -153,10 +153,12 @@ impl App {
     /// Say what may stand beside the name of an extension of yours, as [JSON Schema](https://json-schema.org): editors then
     /// complete and check it like everything else. It stands for itself: references out of it lead nowhere.
     ///
+    /// It is about what you have registered under this name so far, of any kind, and not about what is built in.
+    ///
     /// Without it the name is known, and anything may stand beside it.
     #[must_use]
     pub fn describe(mut self, name: &str, options: serde_json::Value) -> Self {
-        self.registry.describe(name, options);
+        self.registry.describe(name, &options);
         self
     }
 

@@ -8,7 +8,7 @@ use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use crate::backend::Roster;
 use crate::config::{Balance, Config, Extension, Mistake, Options, Probe, Registered, Source, options_schema};
 use crate::discovery;
-use crate::filter::{BUILT_IN, Filter};
+use crate::filter::{BUILT_IN, BuiltIn, Filter};
 use crate::health::Check;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolBuilder};
@@ -19,38 +19,50 @@ type MakePool = Box<dyn Fn(PoolBuilder, &Metrics, &Options) -> Result<Pool, Mist
 /// What is registered, by kind and name.
 #[derive(Default)]
 pub(super) struct Registry {
-    filters: BTreeMap<String, Make<Arc<dyn Filter>>>,
-    checks: BTreeMap<String, Make<Check>>,
-    sources: BTreeMap<String, Make<discovery::Source>>,
-    balances: BTreeMap<String, MakePool>,
-    /// What may stand beside names, as JSON Schema.
-    descriptions: BTreeMap<String, serde_json::Value>,
+    filters: Names<Make<Arc<dyn Filter>>>,
+    checks: Names<Make<Check>>,
+    sources: Names<Make<discovery::Source>>,
+    balances: Names<MakePool>,
+}
+
+type Names<T> = BTreeMap<String, Entry<T>>;
+
+struct Entry<T> {
+    make: T,
+    /// What may stand beside the name, as JSON Schema, if that is known.
+    options: Option<serde_json::Value>,
+    built_in: bool,
+}
+
+impl<T> Entry<T> {
+    /// One of a library user's, who has not said yet what may stand beside its name.
+    fn of(make: T) -> Self {
+        Entry { make, options: None, built_in: false }
+    }
 }
 
 impl Registry {
     /// With what every program has.
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
-        for filter in BUILT_IN {
-            registry.add_filter(filter.name, Box::new(filter.make));
-            registry.describe(filter.name, options_schema(filter.keys));
+        for BuiltIn { name, make, keys } in BUILT_IN {
+            let options = Some(options_schema(keys));
+            registry.filters.insert((*name).to_owned(), Entry { make: Box::new(make), options, built_in: true });
         }
         registry
     }
 
-    /// One that is there already gives way, with what was said of its options.
+    /// One of the name that is there already gives way, also if it is built in.
     pub(super) fn add_filter(&mut self, name: &str, make: Make<Arc<dyn Filter>>) {
-        if self.filters.insert(name.to_owned(), make).is_some() {
-            self.descriptions.remove(name);
-        }
+        self.filters.insert(name.to_owned(), Entry::of(make));
     }
 
     pub(super) fn add_check(&mut self, name: &str, make: Make<Check>) {
-        self.checks.insert(name.to_owned(), make);
+        self.checks.insert(name.to_owned(), Entry::of(make));
     }
 
     pub(super) fn add_source(&mut self, name: &str, make: Make<discovery::Source>) {
-        self.sources.insert(name.to_owned(), make);
+        self.sources.insert(name.to_owned(), Entry::of(make));
     }
 
     pub(super) fn add_balance<S>(
@@ -65,24 +77,22 @@ impl Registry {
         let make = move |builder: PoolBuilder, metrics: &Metrics, options: &Options| {
             builder.build::<S, _>(metrics, |roster| configure(options, roster))
         };
-        self.balances.insert(name.to_owned(), Box::new(make));
+        self.balances.insert(name.to_owned(), Entry::of(Box::new(make)));
     }
 
-    pub(super) fn describe(&mut self, name: &str, options: serde_json::Value) {
-        self.descriptions.insert(name.to_owned(), options);
+    /// Of every kind that has this name from a library user.
+    pub(super) fn describe(&mut self, name: &str, options: &serde_json::Value) {
+        describe(&mut self.filters, name, options);
+        describe(&mut self.checks, name, options);
+        describe(&mut self.sources, name, options);
+        describe(&mut self.balances, name, options);
     }
 
     /// Everybody's names, for the schema.
     pub(super) fn registered(&self) -> Vec<Registered> {
-        let known = |kind, name: &String| {
-            let options = self.descriptions.get(name).cloned();
-            Registered { kind, name: name.clone(), options }
-        };
-        let filters = self.filters.keys().map(|name| known("filter", name));
-        let checks = self.checks.keys().map(|name| known("health_check", name));
-        let sources = self.sources.keys().map(|name| known("discovery", name));
-        let balances = self.balances.keys().map(|name| known("balance", name));
-        filters.chain(checks).chain(sources).chain(balances).collect()
+        let filters = known("filter", &self.filters);
+        let checks = known("health_check", &self.checks);
+        filters.chain(checks).chain(known("discovery", &self.sources)).chain(known("balance", &self.balances)).collect()
     }
 
     /// What is wrong with the extensions that `config` names, made for nothing else. Of an algorithm just its name is known then.
@@ -122,8 +132,18 @@ impl Registry {
     }
 }
 
-fn find<'a, T>(registered: &'a BTreeMap<String, T>, kind: &str, named: &Extension) -> Result<&'a T, Mistake> {
-    registered.get(&named.name).ok_or_else(|| {
+fn describe<T>(names: &mut Names<T>, name: &str, options: &serde_json::Value) {
+    if let Some(entry) = names.get_mut(name).filter(|entry| !entry.built_in) {
+        entry.options = Some(options.clone());
+    }
+}
+
+fn known<T>(kind: &'static str, names: &Names<T>) -> impl Iterator<Item = Registered> {
+    names.iter().map(move |(name, entry)| Registered { kind, name: name.clone(), options: entry.options.clone() })
+}
+
+fn find<'a, T>(registered: &'a Names<T>, kind: &str, named: &Extension) -> Result<&'a T, Mistake> {
+    registered.get(&named.name).map(|entry| &entry.make).ok_or_else(|| {
         let near = registered.keys().find(|name| strsim::damerau_levenshtein(name, &named.name) <= 2);
         let known: Vec<&str> = registered.keys().map(String::as_str).collect();
         let help = match (near, &known[..]) {
@@ -181,8 +201,13 @@ mod tests {
         };
         let mut registry = Registry::new();
         assert!(options(&registry).is_some());
+        // What is said of another kind of the same name is not said of it.
+        registry.describe("buffer", &serde_json::json!({ "type": "string" }));
+        assert!(options(&registry).unwrap()["properties"].is_object());
         registry.add_filter("buffer", Box::new(|_| Ok(Arc::new(Mine))));
         assert_eq!(options(&registry), None);
+        registry.describe("buffer", &serde_json::json!({ "type": "string" }));
+        assert_eq!(options(&registry), Some(serde_json::json!({ "type": "string" })));
     }
 
     #[test]

@@ -36,20 +36,20 @@ impl Early {
     /// it is.
     pub(super) fn catch() -> Self {
         let early = Early::default();
-        early.remember([(SIGHUP, &early.hup), (SIGUSR1, &early.usr1)]);
+        remember([(SIGHUP, &early.hup), (SIGUSR1, &early.usr1)]);
         early
     }
 
     /// Remember TERM and INT, too: from now on there may be clients. Before that they end a start at once.
     pub(super) fn catch_the_end(&self) {
-        self.remember([(SIGTERM, &self.end), (SIGINT, &self.end)]);
+        remember([(SIGTERM, &self.end), (SIGINT, &self.end)]);
     }
+}
 
-    fn remember(&self, signals: [(i32, &Arc<AtomicBool>); 2]) {
-        for (signal, came) in signals {
-            if let Err(e) = signal_hook::flag::register(signal, Arc::clone(came)) {
-                warn!("cannot listen for signals: {e}");
-            }
+fn remember(signals: [(i32, &Arc<AtomicBool>); 2]) {
+    for (signal, came) in signals {
+        if let Err(e) = signal_hook::flag::register(signal, Arc::clone(came)) {
+            warn!("cannot listen for signals: {e}");
         }
     }
 }

@@ -171,9 +171,9 @@ fn with_ranges(message: &str) -> String {
         ("isize", "a whole number"),
     ];
     let Some((said, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
-    let plain = expected.strip_prefix("a nonzero ").unwrap_or(expected);
+    let (plain, but) = expected.strip_prefix("a nonzero ").map_or((expected, ""), |plain| (plain, ", but not 0"));
     match TYPES.iter().find(|(name, _)| *name == plain) {
-        Some((_, range)) => format!("{said}, expected {range}"),
+        Some((_, range)) => format!("{said}, expected {range}{but}"),
         None => message.to_owned(),
     }
 }
@@ -228,6 +228,9 @@ mod tests {
         assert_eq!(of(99_999.into()), format!("{range} integer `99999`"));
         assert_eq!(of((-1).into()), format!("{range} integer `-1`"));
         assert_eq!(of(true.into()), format!("{range} boolean `true`"));
+        let options = Options { value: 0.into(), ..Options::default() };
+        let mistake = options.parse::<std::num::NonZeroU8>().unwrap_err();
+        assert_eq!(mistake.message, "must be a whole number, 0 to 255, but not 0, got integer `0`");
     }
 
     #[test]

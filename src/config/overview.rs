@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
-    Action, Balance, Config, Extension, HealthCheck, HostMatch, Match, PathMatch, Pool, Probe, Rewrite, Route, Source,
-    ValueMatch, looks_secret,
-};
+use super::{Action, Balance, Config, Extension, HealthCheck, Place, Pool, Probe, Rewrite, Route, Source};
 
 /// What is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,8 +63,8 @@ impl Overview {
             filters: names(&listener.filters),
         };
         let route = |route: &Route| RouteOverview {
-            line: route.at.0.line,
-            matches: written(&route.matches),
+            line: config.line(route.at),
+            matches: route.matches.to_string(),
             does: does(config, route),
             filters: names(&route.filters),
         };
@@ -77,6 +74,13 @@ impl Overview {
             routes: config.routes.iter().map(route).collect(),
             pools: config.pools.iter().map(pool).collect(),
         }
+    }
+}
+
+impl Config {
+    /// The line of a place in its file; 0 if it was made of no file that somebody could look into.
+    pub(crate) fn line(&self, at: Place) -> usize {
+        if self.file.is_some() { at.0.line } else { 0 }
     }
 }
 
@@ -150,42 +154,4 @@ pub(crate) fn does(config: &Config, route: &Route) -> String {
         does.push_str(&format!(", {} of them copied to pool {}", mirror.percent, pool_name(config, mirror.pool)));
     }
     does
-}
-
-/// `api.example.com/v1/*`, `GET,HEAD *.example.com header x-canary=1`, `everything else`
-pub(crate) fn written(matches: &Match) -> String {
-    let Match { host, path, methods, headers, query, cookies, client } = matches;
-    let host = match host {
-        Some(HostMatch::Exact(host)) => host.clone(),
-        Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
-        None => String::new(),
-    };
-    let path = match path {
-        Some(PathMatch::Exact(path)) => path.clone(),
-        Some(PathMatch::Regex(regex)) => format!("~{}", regex.as_str()),
-        Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
-        None => String::new(),
-    };
-    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
-    let networks: Vec<String> = client.iter().map(ToString::to_string).collect();
-    let mut words = vec![methods.join(","), host + &path];
-    for (what, pairs) in [("header", headers), ("query", query), ("cookie", cookies)] {
-        words.extend(pairs.iter().map(|(name, value)| format!("{what} {}", pair(name, value))));
-    }
-    if !networks.is_empty() {
-        words.push(format!("client {}", networks.join(",")));
-    }
-    words.retain(|word| !word.is_empty());
-    if words.is_empty() { "everything else".to_owned() } else { words.join(" ") }
-}
-
-fn pair(name: &str, value: &ValueMatch) -> String {
-    match value {
-        // It may be what only those know who may come in.
-        ValueMatch::Exact(_) if looks_secret(name) || matches!(name, "authorization" | "cookie") => format!("{name}=…"),
-        ValueMatch::Exact(text) => format!("{name}={text}"),
-        ValueMatch::Regex(regex) => format!("{name}~{}", regex.as_str()),
-        ValueMatch::Present => name.to_owned(),
-        ValueMatch::Absent => format!("no {name}"),
-    }
 }

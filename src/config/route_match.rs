@@ -1,11 +1,12 @@
 //! What a request must be to take a route, and which of two matches comes first.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use http::Method;
 use ipnet::IpNet;
 
-use super::Regex;
+use super::{Regex, looks_secret};
 
 /// What a request must be to take a route: all of it. What is absent matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -88,5 +89,69 @@ impl Match {
         let mut places: Vec<_> = matches.into_iter().map(Match::precedence).zip(0..).collect();
         places.sort_by_key(|(precedence, place)| (Reverse(*precedence), *place));
         places.into_iter().map(|(_, place)| place).collect()
+    }
+}
+
+/// `api.example.com/v1/*`, `GET,HEAD *.example.com header x-canary=1`, `everything else`
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Match { host, path, methods, headers, query, cookies, client } = self;
+        let host = match host {
+            Some(HostMatch::Exact(host)) => host.clone(),
+            Some(HostMatch::Suffix(suffix)) => format!("*{suffix}"),
+            None => String::new(),
+        };
+        let path = match path {
+            Some(PathMatch::Exact(path)) => path.clone(),
+            Some(PathMatch::Regex(regex)) => format!("~{}", regex.as_str()),
+            Some(PathMatch::Prefix(prefix)) => format!("{prefix}/*"),
+            None => String::new(),
+        };
+        let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+        let networks: Vec<String> = client.iter().map(ToString::to_string).collect();
+        let mut words = vec![methods.join(","), host + &path];
+        for (what, pairs) in [("header", headers), ("query", query), ("cookie", cookies)] {
+            words.extend(pairs.iter().map(|(name, value)| format!("{what} {}", pair(name, value))));
+        }
+        if !networks.is_empty() {
+            words.push(format!("client {}", networks.join(",")));
+        }
+        words.retain(|word| !word.is_empty());
+        f.write_str(&if words.is_empty() { "everything else".to_owned() } else { words.join(" ") })
+    }
+}
+
+fn pair(name: &str, value: &ValueMatch) -> String {
+    // What is asked of it may be what only those know who may come in.
+    let shown = !looks_secret(name) && !matches!(name, "authorization" | "cookie");
+    match value {
+        ValueMatch::Exact(text) if shown => format!("{name}={text}"),
+        ValueMatch::Exact(_) => format!("{name}=…"),
+        ValueMatch::Regex(regex) if shown => format!("{name}~{}", regex.as_str()),
+        ValueMatch::Regex(_) => format!("{name}~…"),
+        ValueMatch::Present => name.to_owned(),
+        ValueMatch::Absent => format!("no {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        // The pattern of a secret was.
+        let exact = ValueMatch::Exact("open-sesame".to_owned());
+        let regex = ValueMatch::Regex(Regex::new("^open-(sesame|poppy)$").unwrap());
+        for (name, value, shown) in [
+            ("x-api-key", &exact, "header x-api-key=…"),
+            ("x-api-key", &regex, "header x-api-key~…"),
+            ("authorization", &regex, "header authorization~…"),
+            ("x-canary", &exact, "header x-canary=open-sesame"),
+            ("x-canary", &regex, "header x-canary~^open-(sesame|poppy)$"),
+        ] {
+            let matches = Match { headers: vec![(name.to_owned(), value.clone())], ..Match::default() };
+            assert_eq!(matches.to_string(), shown);
+        }
     }
 }

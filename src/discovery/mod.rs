@@ -63,7 +63,7 @@ impl ServiceDiscovery for Tracked {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let known = self.roster.load().members().len();
         let answer = self.source.discover().await;
-        self.roster.set_unknown(answer.as_ref().err().map(|e| why(e)));
+        self.roster.set_discovery_failure(answer.as_ref().err().map(|e| why(e)));
         let found = match answer {
             Ok((found, _)) => distinct(found),
             // Nothing to go on with: to be tried again soon.

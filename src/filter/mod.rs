@@ -29,6 +29,7 @@ mod ctx;
 mod hook;
 mod host;
 pub(crate) mod key;
+mod last_look;
 mod request_id;
 #[cfg(feature = "script")]
 mod script;
@@ -45,9 +46,9 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 pub use answer::Answer;
-pub(crate) use built_in::ALL as BUILT_IN;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use built_in::fuzz;
+pub(crate) use built_in::{ALL as BUILT_IN, BuiltIn};
 pub(crate) use call::{INTERNAL, UNAVAILABLE, begins, is_call, kind, status_of};
 pub use chain::Chain;
 pub use chains::Chains;
@@ -55,6 +56,7 @@ pub use choice::Choice;
 pub use ctx::{Attempt, Ctx, FailedAttempt};
 pub(crate) use hook::Hook;
 pub(crate) use host::{authority, host_of};
+pub(crate) use last_look::last_look;
 pub use request_id::RequestId;
 
 /// What [`Answer::refusal`] takes.

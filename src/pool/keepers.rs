@@ -95,9 +95,10 @@ impl Keepers {
         }
     }
 
-    /// Ask the sources of all pools at once, and not at their next turn.
-    pub(crate) fn ask_again(&self) {
-        self.kept().iter().for_each(|kept| kept.nudge.notify_one());
+    /// Ask the sources of all pools but these now, and not at their next turn.
+    pub(crate) fn ask_again(&self, but: &[Arc<Pool>]) {
+        let asked = |kept: &&Kept| !but.iter().any(|pool| Arc::ptr_eq(pool, &kept.pool));
+        self.kept().iter().filter(asked).for_each(|kept| kept.nudge.notify_one());
     }
 
     /// End that for all of them, and leave what is under way alone.

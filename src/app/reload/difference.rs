@@ -8,7 +8,6 @@ use super::found::Found;
 use super::keys::pool_keys;
 use super::route_keys::route_keys;
 use crate::admin::{Change, Receipt};
-use crate::config::written;
 use crate::config::{Config, Listener, Match};
 use crate::proxy::Filters;
 
@@ -171,14 +170,14 @@ fn routes(old: &Side<'_>, new: &Side<'_>, receipt: &mut Receipt) {
         };
         receipt.routes.count(change);
         if let Some(change) = change {
-            receipt.note(format!("route {}", written(&route.matches)), change, owned(&keys.unwrap_or_default()));
+            receipt.note(format!("route {}", route.matches), change, owned(&keys.unwrap_or_default()));
         }
     }
     let mut gone: Vec<usize> = before.into_values().flatten().collect();
     gone.sort_unstable();
     for route in gone.into_iter().map(|number| &old.config.routes[number]) {
         receipt.routes.count(Some(Change::Removed));
-        receipt.note(format!("route {}", written(&route.matches)), Change::Removed, Vec::new());
+        receipt.note(format!("route {}", route.matches), Change::Removed, Vec::new());
     }
 }
 

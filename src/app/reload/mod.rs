@@ -261,8 +261,8 @@ impl Reloader {
         }
         let before = self.live.generation.swap(Arc::clone(&next));
         self.live.keepers.retain(&next.pools);
-        // Whoever changes what a source reads, and reloads, does not expect to wait for its next turn.
-        self.live.keepers.ask_again();
+        // Whoever changes what a source reads, and reloads, does not expect to wait for its next turn. The new ones have just been asked.
+        self.live.keepers.ask_again(new);
         let gone = |pool: &&Arc<Pool>| !next.pools.iter().any(|it| it.name() == pool.name());
         before.pools.iter().filter(gone).for_each(|pool| self.live.metrics.forget(pool.name()));
     }

@@ -31,7 +31,7 @@ pub struct Roster {
     change: Mutex<Change>,
     pool: Arc<PoolState>,
     /// Why the source said nothing when it was asked last.
-    unknown: ArcSwapOption<String>,
+    discovery_failure: ArcSwapOption<String>,
 }
 
 struct Change {
@@ -77,22 +77,27 @@ impl Roster {
     }
 
     fn with(change: Change, pool: Arc<PoolState>) -> Self {
-        Roster { snapshot: ArcSwap::default(), change: Mutex::new(change), pool, unknown: ArcSwapOption::default() }
+        Roster {
+            snapshot: ArcSwap::default(),
+            change: Mutex::new(change),
+            pool,
+            discovery_failure: ArcSwapOption::default(),
+        }
     }
 
     /// Why it is not known who is there now: what the source met when it was asked last, if that was no answer.
-    pub fn unknown(&self) -> Option<Arc<String>> {
-        self.unknown.load_full()
+    pub fn discovery_failure(&self) -> Option<Arc<String>> {
+        self.discovery_failure.load_full()
     }
 
     /// Note how asking the source has ended.
-    pub(crate) fn set_unknown(&self, why: Option<String>) {
+    pub(crate) fn set_discovery_failure(&self, why: Option<String>) {
         if why.is_some() {
             self.pool.count_discovery_failure();
         }
         // Mostly there is nothing to change.
-        if why.is_some() || self.unknown.load().is_some() {
-            self.unknown.store(why.map(Arc::new));
+        if why.is_some() || self.discovery_failure.load().is_some() {
+            self.discovery_failure.store(why.map(Arc::new));
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::node::{Kind, Node};
 use super::{FILES, entries};
 
 const END: &str = "<!-- end of keys -->";
-const WIDTHLESS: &str = "| key | type | default | meaning |\n|---|---|---|---|\n";
+const HEAD: &str = "| key | type | default | meaning |\n|---|---|---|---|\n";
 
 /// Everything that a table may be of, by name.
 struct Definitions(BTreeMap<String, Node>);
@@ -75,7 +75,7 @@ impl Definitions {
     }
 
     fn table(&self, name: &str) -> Option<String> {
-        let mut rows = String::from(WIDTHLESS);
+        let mut rows = String::from(HEAD);
         self.rows(self.0.get(name)?, "", &mut rows);
         Some(rows)
     }

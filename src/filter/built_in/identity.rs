@@ -5,7 +5,7 @@ use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora_core::Result;
 
-use super::names::folded;
+use super::names::folds_alike;
 use crate::filter::Ctx;
 
 /// What is told of one request's client, by all filters that it has passed.
@@ -68,10 +68,7 @@ impl Identity {
     }
 
     fn has(&self, name: &HeaderName) -> bool {
-        let same = |ours: &HeaderName| {
-            ours == name || ours.as_str().len() == name.as_str().len() && folded(ours.as_str()) == folded(name.as_str())
-        };
-        self.0.iter().any(same)
+        self.0.iter().any(|ours| folds_alike(ours.as_str(), name.as_str()))
     }
 }
 

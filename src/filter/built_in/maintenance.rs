@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct Settings {
     on: Option<bool>,
     file: Option<PathBuf>,
     #[serde(default)]
@@ -71,10 +71,10 @@ struct Flag {
 
 impl Maintenance {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
-        let written: Written = options.parse()?;
-        let named = written.page.clone().unwrap_or_default();
-        let page = written.page.map(|page| options.path(page));
-        let body = match (&page, written.body) {
+        let settings: Settings = options.parse()?;
+        let named = settings.page.clone().unwrap_or_default();
+        let page = settings.page.map(|page| options.path(page));
+        let body = match (&page, settings.body) {
             (Some(_), Some(_)) => {
                 return Err(options.mistake_at("body", "cannot stand beside page: it is one or the other"));
             }
@@ -84,16 +84,16 @@ impl Maintenance {
             }
             (None, text) => text.map(|text| (TEXT, Bytes::from(text))),
         };
-        let switch = match (written.on, written.file) {
+        let switch = match (settings.on, settings.file) {
             (Some(_), Some(_)) => {
                 return Err(options.mistake_at("on", "cannot stand beside file, which says when it is on"));
             }
             (on, None) => Switch::Always(on.unwrap_or(true)),
             (None, Some(file)) => Switch::File(Flag::new(options.path(file))),
         };
-        let retry_after = written.retry_after.map_or(RETRY, |Period(retry_after)| retry_after);
+        let retry_after = settings.retry_after.map_or(RETRY, |Period(retry_after)| retry_after);
         let retry_after = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-        Ok(Maintenance { switch, allow: written.allow.0, retry_after, body, page })
+        Ok(Maintenance { switch, allow: settings.allow.0, retry_after, body, page })
     }
 
     async fn is_on(&self) -> bool {

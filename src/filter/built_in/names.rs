@@ -53,6 +53,15 @@ pub(super) fn folded(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
+/// Whether [`folded`] makes the same of both.
+pub(super) fn folds_alike(one: &str, other: &str) -> bool {
+    let alike = |(a, b): (u8, u8)| match (a.is_ascii_alphanumeric(), b.is_ascii_alphanumeric()) {
+        (true, true) => a.eq_ignore_ascii_case(&b),
+        (a, b) => a == b,
+    };
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(alike)
+}
+
 /// A text as a quoted string of HTTP; `None` if it cannot be one.
 pub(super) fn quoted(text: &str) -> Option<String> {
     let fits = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
@@ -62,6 +71,16 @@ pub(super) fn quoted(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_fold_alike_if_they_fold_to_the_same() {
+        let names = ["x-user", "X_User", "x.user", "x-users", "xauser", "x-use1", ""];
+        for one in names {
+            for other in names {
+                assert_eq!(folds_alike(one, other), folded(one) == folded(other), "{one} {other}");
+            }
+        }
+    }
 
     #[test]
     fn a_realm_is_quoted() {

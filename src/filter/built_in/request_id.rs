@@ -16,7 +16,7 @@ const HEADER: &str = "x-request-id";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct Settings {
     header: Option<String>,
     #[serde(default)]
     format: Format,
@@ -60,17 +60,17 @@ pub(super) struct OwnRequestId {
 
 impl OwnRequestId {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
-        let written: Written = options.parse()?;
-        let header = written.header.as_deref().unwrap_or(HEADER);
+        let settings: Settings = options.parse()?;
+        let header = settings.header.as_deref().unwrap_or(HEADER);
         let header = checked(header).map_err(|why| options.mistake_at("header", why))?;
         if header == HOST {
             return Err(options.mistake_at("header", "cannot be Host, which says whom a request is for"));
         }
         Ok(OwnRequestId {
             header,
-            format: written.format,
-            trust: written.trust,
-            response: written.response.unwrap_or(true),
+            format: settings.format,
+            trust: settings.trust,
+            response: settings.response.unwrap_or(true),
         })
     }
 

@@ -30,7 +30,7 @@ pub(super) enum OnError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct Settings {
     file: PathBuf,
     time: Option<Period>,
     memory: Option<Size>,
@@ -40,7 +40,7 @@ struct Written {
 
 /// Read the options, and the script that they name.
 pub(super) fn read(options: &Options) -> Result<(Source, OnError), Mistake> {
-    let Written { file, time, memory, on_error } = options.parse()?;
+    let Settings { file, time, memory, on_error } = options.parse()?;
     let time = time.map_or(TIME, |time| *time);
     if time > MOST_TIME {
         return Err(

@@ -19,7 +19,7 @@ use crate::filter::{Ctx, Filter};
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Written<T> {
+struct Settings<T> {
     request: T,
     response: T,
 }
@@ -38,7 +38,7 @@ pub(super) struct RemoveHeaders {
 
 impl SetHeaders {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
-        let Written { request: Values(request), response: Values(response) } = written(options)?;
+        let Settings { request: Values(request), response: Values(response) } = written(options)?;
         if request.is_empty() && response.is_empty() {
             return Err(options.mistake("needs headers of the request or of the response, like response: { X-A: b }"));
         }
@@ -48,7 +48,7 @@ impl SetHeaders {
 
 impl RemoveHeaders {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
-        let Written { request: Names(request), response: Names(response) } = written(options)?;
+        let Settings { request: Names(request), response: Names(response) } = written(options)?;
         if request.is_empty() && response.is_empty() {
             return Err(options.mistake("needs headers of the request or of the response, like response: [Server]"));
         }
@@ -59,7 +59,7 @@ impl RemoveHeaders {
     }
 }
 
-fn written<T: DeserializeOwned + Default>(options: &Options) -> std::result::Result<Written<T>, Mistake> {
+fn written<T: DeserializeOwned + Default>(options: &Options) -> std::result::Result<Settings<T>, Mistake> {
     options.parse()
 }
 

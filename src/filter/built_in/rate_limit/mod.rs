@@ -14,7 +14,7 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 
 use self::bucket::{Level, Quota};
-use self::options::{By, Written};
+use self::options::{By, Settings};
 use self::table::Table;
 use crate::config::{Mistake, Options};
 use crate::filter::key::{self, Key};
@@ -40,12 +40,12 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(options: &Options) -> std::result::Result<Self, Mistake> {
-        let written: Written = options.parse()?;
+        let settings: Settings = options.parse()?;
         Ok(RateLimit {
-            quota: written.quota(options)?,
-            buckets: Table::new(written.max_keys(options)?),
-            headers: written.headers.unwrap_or(true),
-            by: written.key,
+            quota: settings.quota(options)?,
+            buckets: Table::new(settings.max_keys(options)?),
+            headers: settings.headers.unwrap_or(true),
+            by: settings.key,
             epoch: Instant::now(),
         })
     }

@@ -19,7 +19,7 @@ const MOST_KEYS: u32 = 10_000_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(super) struct Settings {
     #[serde(default)]
     pub(super) key: By,
     rate: Rate,
@@ -50,7 +50,7 @@ struct Rate {
     per: Duration,
 }
 
-impl Written {
+impl Settings {
     pub(super) fn quota(&self, options: &Options) -> Result<Quota, Mistake> {
         // What the rate allows in its own unit: whoever writes 1000/h means that a client may have them as it needs them.
         let burst = self.burst.unwrap_or(self.rate.count);
