@@ -131,7 +131,6 @@ impl Answer {
     /// # Errors
     /// That the client has gone, or what a filter says of it.
     pub async fn send(mut self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        session.set_total_drain_timeout(Some(DRAIN));
         if let Some(reason) = self.refusal {
             ctx.refuse(reason, self.header.status.as_u16());
             if call::is_call(session.req_header()) {
@@ -158,19 +157,22 @@ impl Answer {
         self.write(session, body).await.map(|()| true)
     }
 
-    /// Pingora gives a stream of HTTP/2 up when its answer has ended, though the request has not, and there are clients that take
-    /// that for the answer. So the rest of it is read: ahead of the answer, or after it where the client is to stop sending.
+    /// The rest of a request that is not over is read, or its client loses the answer. Of HTTP/2 pingora gives the stream up when
+    /// the answer has ended, and there are clients that take that for the answer: ahead of it, then, or after it where the client
+    /// is to stop sending. Of HTTP/1 it closes the connection, which resets it while there is something unread: after the answer.
     async fn write(self, session: &mut Session, body: Option<Bytes>) -> Result<()> {
-        let unread = session.req_header().version == Version::HTTP_2 && !session.as_downstream_mut().is_body_done();
+        let unread = !session.as_downstream_mut().is_body_done();
+        let over_http2 = session.req_header().version == Version::HTTP_2;
         let stops = self.refusal.is_some() || session.req_header().headers.contains_key(EXPECT);
-        if unread && !stops {
+        let first = over_http2 && !stops;
+        if unread && first {
             drain(session).await;
         }
         // As tasks: a header that is written by itself does not end its stream, and what follows would be no trailers.
         let mut tasks = vec![HttpTask::Header(Box::new(self.header), body.is_none())];
         tasks.extend(body.map(|body| HttpTask::Body(Some(body), true)));
         session.write_response_tasks(tasks).await?;
-        if unread && stops {
+        if unread && !first {
             drain(session).await;
         }
         Ok(())

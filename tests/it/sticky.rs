@@ -187,6 +187,8 @@ fn a_full_backend_keeps_its_clients() {
     let backends = [(a.address, "max_in_flight: 1"), (b.address, "")];
     let evenkeel = Evenkeel::start(&pool_of(&backends, more));
     let cookie = std::iter::repeat_with(|| first(&evenkeel)).find(|(home, _)| home == "a").unwrap().1;
+    // A request has its answer a moment before it gives up its room, and there is room for one.
+    wait_until("nothing is in flight", || evenkeel.in_flight() == 0);
     let mut first = evenkeel.client();
     first.ask("/hold", &format!("Cookie: lb={cookie}\r\n"));
     gate.holds(1);
